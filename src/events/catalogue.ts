@@ -1,0 +1,285 @@
+// What can happen, in one list: every event type with its meaning and the schema of its data. Nothing else in the
+// project names an event type that is not here; docs/events.md is compared with this list by a test.
+//
+// Units: *_ns are nanoseconds as decimal strings (they outgrow a JavaScript number after 104 days of uptime), *_ms are
+// milliseconds as numbers. A MAC is six lower-case hexadecimal pairs. A PCI address is `domain:bus:device.function`.
+import { Type, type Static, type TSchema } from 'typebox';
+
+const Ns = Type.String({ pattern: '^-?[0-9]{1,20}$' });
+const MacText = Type.String({ pattern: '^[0-9a-f]{2}(:[0-9a-f]{2}){5}$' });
+const Short = Type.String({ maxLength: 256 });
+const Text = Type.String({ maxLength: 4096 });
+const Int = Type.Integer({ minimum: -2147483648, maximum: 4294967295 });
+const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
+const OneOf = <const T extends readonly string[]>(names: T) => Type.Enum(names);
+const Closed = { additionalProperties: false } as const;
+
+/** Fields of an adapter that can change while it exists (rtnetlink IFLA_*, GetIfTable2 MIB_IF_ROW2). */
+const changeable = {
+  /** Interface name (IFLA_IFNAME) or alias. A label only: it changes under udev. */
+  name: Short,
+  /** Current MAC (IFLA_ADDRESS). */
+  mac: Nullable(MacText),
+  /** Permanent MAC (IFLA_PERM_ADDRESS, MIB_IF_ROW2.PermanentPhysicalAddress). */
+  permMac: Nullable(MacText),
+  /** Bus of the parent device (IFLA_PARENT_DEV_BUS_NAME): `pci`, `virtio`, … */
+  bus: Nullable(Short),
+  /** Parent device on that bus (IFLA_PARENT_DEV_NAME), or the device instance id on Windows. */
+  device: Nullable(Short),
+  /** Address of the PCI function that carries the adapter. */
+  pci: Nullable(Short),
+  driver: Nullable(Short),
+  mtu: Int,
+  /** Administratively up (IFF_UP). */
+  up: Type.Boolean(),
+  /** IFLA_CARRIER = 1. Says nothing while the adapter is down. */
+  carrier: Type.Boolean(),
+  /** ifindex of the master (IFLA_MASTER). */
+  master: Nullable(Int),
+  /** Kind of a virtual device (IFLA_INFO_KIND): `bond`, `vlan`, `veth`, … */
+  kind: Nullable(Short),
+  /** Bond masters: mode (1 is active-backup) and ifindex of the active slave (IFLA_BOND_*). */
+  bond: Nullable(Type.Object({ mode: Int, activeSlave: Nullable(Int) }, Closed)),
+  /** Members of a bond: IFLA_BOND_SLAVE_STATE is active (`active: true`) or backup; MII link status is up. */
+  slave: Nullable(Type.Object({ active: Type.Boolean(), miiUp: Type.Boolean() }, Closed)),
+  /** Windows: which protocols are bound above the adapter (INetCfg). */
+  protocols: Nullable(Type.Record(Short, Type.Boolean())),
+};
+export const AdapterFields = Type.Object(changeable, Closed);
+export const AdapterSchema = Type.Object({ ifindex: Int, ...changeable }, Closed);
+export type Adapter = Static<typeof AdapterSchema>;
+export type AdapterChange = Partial<Omit<Adapter, 'ifindex'>>;
+
+/** A PCI function of the network class (0x02xxxx). */
+export const PciFunctionSchema = Type.Object(
+  {
+    address: Short,
+    /** `vendor:device`, four hexadecimal digits each. */
+    id: Nullable(Short),
+    driver: Nullable(Short),
+  },
+  Closed,
+);
+export type PciFunction = Static<typeof PciFunctionSchema>;
+
+/** One record of IOCTL_NETKVMD_QUERY_ADAPTERS (virtio-win NetKVM/Common/netkvmd.h). */
+export const DriverFactsSchema = Type.Object(
+  {
+    mac: MacText,
+    virtio: Type.Boolean(),
+    isStandby: Type.Boolean(),
+    virtioLink: Type.Boolean(),
+    suppressLink: Type.Boolean(),
+    started: Type.Boolean(),
+    hasVf: Type.Boolean(),
+    vfIfIndex: Int,
+    vfLink: Type.Boolean(),
+  },
+  Closed,
+);
+export type DriverFacts = Static<typeof DriverFactsSchema>;
+
+const AddressSchema = Type.Object({ ifindex: Int, address: Short }, Closed);
+export type Address = Static<typeof AddressSchema>;
+
+export const EFFECT_MODES = ['off', 'dryRun', 'on'] as const;
+
+/** The part of the configuration that the fold depends on. Defaults and meanings: src/machines/policy.ts. */
+export const PolicySchema = Type.Object(
+  {
+    effects: OneOf(EFFECT_MODES),
+    expectPrimary: Type.Boolean(),
+    grace_ms: Int,
+    attachLimit_ms: Int,
+    switchLimit_ms: Int,
+    detachLimit_ms: Int,
+    retryDelay_ms: Int,
+    retryLimit: Int,
+    effectLimit_ms: Int,
+    blockedRetry_ms: Int,
+    flapLimit: Int,
+    flapWindow_ms: Int,
+    flapHold_ms: Int,
+    settle_ms: Int,
+    /** The pairs that effects may touch, and how to recognise members that no bus tells (namespaces, tests). */
+    pairs: Type.Array(
+      Type.Object(
+        {
+          mac: MacText,
+          standbyName: Type.Optional(Short),
+          primaryName: Type.Optional(Short),
+        },
+        Closed,
+      ),
+      { maxItems: 256 },
+    ),
+  },
+  Closed,
+);
+export type Policy = Static<typeof PolicySchema>;
+
+export const DECISION_KINDS = [
+  'holdLink',
+  'releaseLink',
+  'bindPrimary',
+  'unbindPrimary',
+  'activatePrimary',
+  'activateStandby',
+  'restorePrimary',
+] as const;
+export type DecisionKind = (typeof DECISION_KINDS)[number];
+
+/** An adapter as a decision names it: never by ifindex alone (an ifindex is used again after a replug). */
+const TargetSchema = Type.Object(
+  { ifindex: Int, mac: Nullable(MacText), device: Nullable(Short), pci: Nullable(Short), arrival: Int },
+  Closed,
+);
+export type Target = Static<typeof TargetSchema>;
+
+export const DecisionSchema = Type.Object(
+  {
+    /** `d<seq of the cause>.<ordinal>` */
+    id: Type.String({ pattern: '^d[0-9]+[.][0-9]+$' }),
+    pair: MacText,
+    kind: OneOf(DECISION_KINDS),
+    mode: OneOf(['netkvm', 'bond'] as const),
+    attempt: Int,
+    master: Nullable(TargetSchema),
+    standby: Nullable(TargetSchema),
+    primary: Nullable(TargetSchema),
+  },
+  Closed,
+);
+export type Decision = Static<typeof DecisionSchema>;
+
+export const OUTCOMES = ['succeeded', 'failed', 'refused', 'void'] as const;
+
+const define = <D extends TSchema>(meaning: string, data: D) => ({ meaning, data });
+
+export const catalogue = {
+  // Observations: what an adapter of the outside world saw.
+  'adapter.appeared': define('A network adapter exists that was not known before.', AdapterSchema),
+  'adapter.changed': define(
+    'Some fields of a known adapter have new values.',
+    Type.Object({ ifindex: Int, changed: Type.Partial(AdapterFields) }, Closed),
+  ),
+  'adapter.gone': define('A known adapter no longer exists.', Type.Object({ ifindex: Int }, Closed)),
+  'pci.added': define('A PCI function of the network class was plugged in.', PciFunctionSchema),
+  'pci.bound': define('A driver took a PCI function.', Type.Object({ address: Short, driver: Nullable(Short) }, Closed)),
+  'pci.unbound': define('The driver let a PCI function go.', Type.Object({ address: Short }, Closed)),
+  'pci.removed': define('A PCI function was unplugged.', Type.Object({ address: Short }, Closed)),
+  'driver.facts': define('NETKVM reports this record for a MAC.', DriverFactsSchema),
+  'driver.gone': define('NETKVM no longer reports a record for a MAC.', Type.Object({ mac: MacText }, Closed)),
+  'protocol.installed': define('The failover protocol is installed.', Type.Object({ name: Short }, Closed)),
+  'protocol.removed': define('The failover protocol is not installed.', Type.Object({ name: Short }, Closed)),
+  'address.added': define('An adapter got an IP address.', AddressSchema),
+  'address.removed': define('An adapter lost an IP address.', AddressSchema),
+  'counters.sampled': define(
+    'Packet counters of an adapter (IFLA_STATS64).',
+    Type.Object({ ifindex: Int, rxPackets: Ns, rxDropped: Ns, txPackets: Ns, txDropped: Ns }, Closed),
+  ),
+  'announce.seen': define(
+    'An adapter was told to announce its address: the guest was migrated, or asked to announce.',
+    Type.Object({ ifindex: Int }, Closed),
+  ),
+  'departure.signalled': define(
+    'A sign that a PCI function is about to leave; not yet a fact.',
+    Type.Object({ address: Short, sign: OneOf(['ptpRemoved', 'slotPowerOff', 'prepare'] as const) }, Closed),
+  ),
+  'gap.seen': define(
+    'Messages were lost or could not be read; a survey follows where one can be made.',
+    Type.Object({ source: Short, reason: Text }, Closed),
+  ),
+  'survey.taken': define(
+    'Everything that exists, read anew. What it does not list does not exist.',
+    Type.Object(
+      {
+        reason: Short,
+        adapters: Type.Array(AdapterSchema, { maxItems: 65_536 }),
+        functions: Type.Array(PciFunctionSchema, { maxItems: 65_536 }),
+        addresses: Type.Array(AddressSchema, { maxItems: 65_536 }),
+      },
+      Closed,
+    ),
+  ),
+  'clock.jumped': define(
+    'The wall clock and the monotonic clock disagree: suspend, migration or a step.',
+    Type.Object({ kind: OneOf(['suspended', 'stepped'] as const), delta_ns: Ns }, Closed),
+  ),
+
+  // The service's own life.
+  'service.started': define(
+    'The service began to watch.',
+    Type.Object(
+      {
+        version: Short,
+        machineVersion: Int,
+        bootId: Short,
+        vmGeneration: Nullable(Short),
+        platform: Short,
+        host: Type.Record(Short, Text),
+      },
+      Closed,
+    ),
+  ),
+  'service.stopped': define('The service ended on purpose.', Type.Object({ reason: Short }, Closed)),
+  'configuration.applied': define('This policy holds from here on.', Type.Object({ policy: PolicySchema }, Closed)),
+  'checkpoint.made': define(
+    'The folded state at this point; folding up to it must equal it.',
+    Type.Object({ state: Type.Unknown() }, Closed),
+  ),
+  'log.outage': define(
+    'The log could not be written for a while; lost counts events that memory could not hold.',
+    Type.Object({ since_ns: Ns, events: Int, lost: Int, reason: Text }, Closed),
+  ),
+  'timer.elapsed': define(
+    'A timer that a transition handed out has fired; armedBy is the sequence number of its arming.',
+    Type.Object({ pair: MacText, timer: Short, armedBy: Int }, Closed),
+  ),
+  'operator.commanded': define(
+    'An operator asked for something.',
+    Type.Object({ command: OneOf(['survey', 'reload', 'restore'] as const), pair: Nullable(MacText), by: Short }, Closed),
+  ),
+
+  // What was decided, and what came of it.
+  'decision.made': define('The machine wants an effect.', DecisionSchema),
+  'outcome.seen': define(
+    'What became of a decision; exactly one for each.',
+    Type.Object(
+      { decision: Short, pair: MacText, result: OneOf(OUTCOMES), reason: Nullable(Text), observed: Type.Boolean() },
+      Closed,
+    ),
+  ),
+} as const;
+
+export type EventType = keyof typeof catalogue;
+export type EventData<T extends EventType> = Static<(typeof catalogue)[T]['data']>;
+export const eventTypes = Object.keys(catalogue) as EventType[];
+
+/** An event as a type and its data, before it has an envelope. */
+export type Happening = { [T in EventType]: { type: T; data: EventData<T> } }[EventType];
+export type HappeningOf<T extends EventType> = Extract<Happening, { type: T }>;
+
+/** Happenings that come from outside: the only ones a platform adapter may emit. */
+export const OBSERVATIONS = [
+  'adapter.appeared',
+  'adapter.changed',
+  'adapter.gone',
+  'pci.added',
+  'pci.bound',
+  'pci.unbound',
+  'pci.removed',
+  'driver.facts',
+  'driver.gone',
+  'protocol.installed',
+  'protocol.removed',
+  'address.added',
+  'address.removed',
+  'counters.sampled',
+  'announce.seen',
+  'departure.signalled',
+  'gap.seen',
+  'survey.taken',
+  'clock.jumped',
+] as const satisfies readonly EventType[];
+export type Observation = HappeningOf<(typeof OBSERVATIONS)[number]>;

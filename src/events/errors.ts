@@ -1,0 +1,99 @@
+// Every error a user can meet, with its exit code, cause and cure, in one list; docs/errors.md is compared with it by a
+// test. An error says in one line what was wrong, where, and what to do. Anything else that is thrown is a fault of ours.
+
+/** Exit codes of the command line, frozen. */
+export const EXIT = {
+  done: 0,
+  fault: 1,
+  usage: 2,
+  timedOut: 3,
+  degraded: 4,
+  notRunning: 5,
+  configuration: 6,
+  damaged: 7,
+  notPermitted: 8,
+  refused: 9,
+  rebootRequired: 10,
+} as const;
+export type ExitName = keyof typeof EXIT;
+
+interface ErrorEntry {
+  readonly exit: ExitName;
+  readonly meaning: string;
+  readonly cure: string;
+}
+const entry = (exit: ExitName, meaning: string, cure: string): ErrorEntry => ({ exit, meaning, cure });
+
+export const ERRORS = {
+  'usage.command': entry('usage', 'The command line could not be understood.', 'See `netkvm help`.'),
+  'usage.value': entry('usage', 'A value on the command line is outside its range.', 'The message names the range.'),
+  'node.version': entry('usage', 'The running Node is older than 22.18.', 'Install Node 22.18 or newer.'),
+  'config.unreadable': entry('configuration', 'The configuration file cannot be read.', 'Check path and permissions.'),
+  'config.syntax': entry('configuration', 'The configuration file is not valid TOML.', 'Mend the line that is named.'),
+  'config.key': entry('configuration', 'The configuration has a key that does not exist.', 'The message suggests a near one.'),
+  'config.value': entry('configuration', 'A configuration value has the wrong type or range.', 'The message names the range.'),
+  'log.locked': entry(
+    'refused',
+    'Another process is writing this log.',
+    'Stop the process that is named, or use another folder.',
+  ),
+  'log.conflict': entry('fault', 'The log has moved on under its writer.', 'Another writer ignored the lock: report this.'),
+  'log.unwritable': entry(
+    'notPermitted',
+    'The log cannot be created or written.',
+    'Check permissions and free space of its folder.',
+  ),
+  'log.missing': entry('notRunning', 'There is no log in this folder.', 'Start the service, or name the right folder.'),
+  'log.newer': entry('damaged', 'The log was written by a newer version.', 'Use that version or a newer one.'),
+  'log.damaged': entry(
+    'damaged',
+    'The log fails its integrity check.',
+    'Export what can be read; the service sets it aside by itself.',
+  ),
+  'recording.unreadable': entry('refused', 'A file cannot be opened or read.', 'Check path and permissions.'),
+  'recording.empty': entry('damaged', 'The file holds no event.', 'Record again.'),
+  'recording.format': entry(
+    'damaged',
+    'The file is neither a recording nor a raw capture.',
+    'Name a file that `netkvm record` wrote.',
+  ),
+  'recording.newer': entry(
+    'damaged',
+    'The recording has a newer format version.',
+    'Use the version that wrote it or a newer one.',
+  ),
+  'recording.hash': entry('damaged', 'A line of the recording was changed, cut or moved.', 'Get the original file again.'),
+  'recording.line': entry('damaged', 'A line of the recording is not a valid event.', 'Get the original file again.'),
+  'replay.diverged': entry(
+    'damaged',
+    'Folding the recording does not give the decisions that it records.',
+    'Report it with the recording.',
+  ),
+  'control.unreachable': entry('notRunning', 'The service does not answer on its control socket.', 'Start it with `netkvm run`.'),
+  'control.request': entry('usage', 'The service did not understand the request.', 'Use the same version of client and service.'),
+  'platform.unsupported': entry('refused', 'This operating system has no adapter here.', 'Use Linux, or a recording.'),
+  'platform.netlink': entry(
+    'refused',
+    'The kernel refused a netlink operation.',
+    'The message names the operation and the errno.',
+  ),
+  'wait.timedOut': entry('timedOut', 'The awaited state did not come in time.', 'The message says what was still missing.'),
+} as const;
+export type ErrorCode = keyof typeof ERRORS;
+
+export class NetkvmError extends Error {
+  override readonly name = 'NetkvmError';
+  readonly code: ErrorCode;
+  /** `text` says what and where; the cure from the list is added where the text has none of its own. */
+  constructor(code: ErrorCode, text: string, options?: ErrorOptions) {
+    super(text, options);
+    this.code = code;
+  }
+  get exit(): number {
+    return EXIT[ERRORS[this.code].exit];
+  }
+  /** The one line a user sees. */
+  get line(): string {
+    return `${this.message} [${this.code}] ${ERRORS[this.code].cure}`;
+  }
+}

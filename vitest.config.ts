@@ -1,0 +1,16 @@
+import { defineConfig } from 'vitest/config';
+
+// One project a kind of test; `npm test` runs what needs no VM, no Wine and no browser.
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['test/{unit,property,e2e/netns}/**/*.test.ts'],
+          testTimeout: 30_000,
+        },
+      },
+    ],
+  },
+});
