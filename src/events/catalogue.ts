@@ -11,7 +11,7 @@ const Short = Type.String({ maxLength: 256 });
 const Text = Type.String({ maxLength: 4096 });
 const Int = Type.Integer({ minimum: -2147483648, maximum: 4294967295 });
 const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
-const OneOf = <const T extends readonly string[]>(names: T) => Type.Enum(names);
+const OneOf = <const T extends readonly string[]>(names: T) => Type.Unsafe<T[number]>(Type.Enum([...names]));
 const Closed = { additionalProperties: false } as const;
 
 /** Fields of an adapter that can change while it exists (rtnetlink IFLA_*, GetIfTable2 MIB_IF_ROW2). */
@@ -125,7 +125,6 @@ export const DECISION_KINDS = [
   'unbindPrimary',
   'activatePrimary',
   'activateStandby',
-  'restorePrimary',
 ] as const;
 export type DecisionKind = (typeof DECISION_KINDS)[number];
 

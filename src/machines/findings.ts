@@ -1,0 +1,251 @@
+// What was wrong, or worth knowing, as spans and points on the log: derived from the fold after every event, never
+// stored. Codes, severities, causes and cures are in reasons.ts.
+import type { Foldable } from '../events/envelope.ts';
+import type { Guest, Step } from './guest.ts';
+import type { Place } from './history.ts';
+import type { PairState } from './pair.ts';
+import { FINDINGS, type FindingCode, type Severity } from './reasons.ts';
+import { type Arrived, type Identity, identityOf, isSame } from './roles.ts';
+import { BIT } from './view.ts';
+
+export interface Finding {
+  readonly code: FindingCode;
+  readonly severity: Severity;
+  /** The pair, null for what concerns the whole guest. */
+  readonly mac: string | null;
+  readonly seq: number;
+  readonly at_ns: string;
+  /** Where it ended; null while it lasts. A point ends where it begins. */
+  readonly until_seq: number | null;
+  readonly until_ns: string | null;
+  readonly text: string;
+}
+
+/** A condition that lasts; it becomes a finding when it has lasted for `after_ms`. */
+interface Span {
+  readonly from: Place;
+  readonly after_ms: number;
+  readonly text: (ms: number | null) => string;
+}
+
+interface Watch {
+  readonly spans: Map<FindingCode, Span>;
+  hadPath: boolean;
+  /** Arrival of the primary that left last and has not returned; null when none is missing. */
+  leftAt: Place | null;
+  announcedSinceLeft: boolean;
+  announcedAt: Place | null;
+  hadPrimary: Identity | null;
+  flapped: boolean;
+}
+
+/** One order to announce is carried out in several rounds (QEMU: five within a second); they are one finding. */
+const ANNOUNCE_ROUNDS_MS = 1500;
+
+const msBetween = (from_ns: string, to_ns: string): number => (Number(to_ns) - Number(from_ns)) / 1e6;
+const rounded = (ms: number): string => (ms < 10 ? ms.toFixed(1) : Math.round(ms).toString());
+const lasting = (ms: number | null): string => (ms === null ? 'and it lasts' : `for ${rounded(ms)} ms`);
+const nameOf = (adapter: Arrived | null): string =>
+  adapter === null ? 'none' : `${adapter.facts.name}${adapter.facts.pci === null ? '' : ` (${adapter.facts.pci})`}`;
+
+export class Findings {
+  readonly #list: Finding[] = [];
+  readonly #watches = new Map<string, Watch>();
+  readonly #limit: number;
+  readonly #found: (finding: Finding) => void;
+  #dropped = 0;
+
+  /** Keeps the newest `limit` findings that have ended, and all that last; `found` is told of each as it begins or ends. */
+  constructor(limit = 10_000, found: (finding: Finding) => void = () => {}) {
+    this.#limit = limit;
+    this.#found = found;
+  }
+
+  /** To be called after `guest.apply(event)`; `place` is what the user knows the event by. */
+  note(event: Foldable, guest: Guest, step: Step, place: Place): void {
+    this.#noteEvent(event, guest, place);
+    for (const pair of step.touched) this.#notePair(pair, guest, place);
+  }
+
+  /** All findings in the order of their beginning; those that last at `end` are open (until_seq null). */
+  list(end: Place): Finding[] {
+    const open = [...this.#watches].flatMap(([mac, { spans }]) =>
+      [...spans].flatMap(([code, span]) => {
+        const ms = msBetween(span.from.at_ns, end.at_ns);
+        return ms >= span.after_ms ? [this.#finding(code, mac, span.from, null, span.text(null))] : [];
+      }),
+    );
+    return [...this.#list, ...open].toSorted((a, b) => a.seq - b.seq || Number(a.at_ns) - Number(b.at_ns));
+  }
+
+  /** How many findings were dropped because of the limit. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  #finding(code: FindingCode, mac: string | null, from: Place, until: Place | null, text: string): Finding {
+    return {
+      code,
+      severity: FINDINGS[code].severity,
+      mac,
+      seq: from.seq,
+      at_ns: from.at_ns,
+      until_seq: until?.seq ?? null,
+      until_ns: until?.at_ns ?? null,
+      text,
+    };
+  }
+
+  #keep(finding: Finding): void {
+    this.#list.push(finding);
+    if (this.#list.length > this.#limit) {
+      this.#list.shift();
+      this.#dropped += 1;
+    }
+    this.#found(finding);
+  }
+
+  #point(code: FindingCode, mac: string | null, place: Place, text: string): void {
+    this.#keep(this.#finding(code, mac, place, place, text));
+  }
+
+  /** Begins or ends the span of `code` according to whether the condition holds. */
+  #span(watch: Watch, mac: string, code: FindingCode, holds: boolean, place: Place, after_ms: number, text: Span['text']): void {
+    const open = watch.spans.get(code);
+    if (holds) {
+      if (open === undefined) watch.spans.set(code, { from: place, after_ms, text });
+      return;
+    }
+    if (open === undefined) return;
+    watch.spans.delete(code);
+    const ms = msBetween(open.from.at_ns, place.at_ns);
+    if (ms >= open.after_ms) this.#keep(this.#finding(code, mac, open.from, place, open.text(ms)));
+  }
+
+  #noteEvent(event: Foldable, guest: Guest, place: Place): void {
+    switch (event.type) {
+      case 'gap.seen':
+        this.#point('gap', null, place, `${event.data.source}: ${event.data.reason}`);
+        return;
+      case 'clock.jumped':
+        this.#point('clockJumped', null, place, `clock ${event.data.kind} by ${rounded(Number(event.data.delta_ns) / 1e6)} ms`);
+        return;
+      case 'announce.seen':
+        for (const pair of guest.pairs.values()) {
+          if (pair.roles.standby?.facts.ifindex === event.data.ifindex) this.#announce(pair, place);
+        }
+        return;
+      case 'adapter.appeared':
+        this.#foreign(guest.adapters.get(event.data.ifindex), guest, place);
+        return;
+      case 'outcome.seen':
+        if (event.data.result === 'failed' || event.data.result === 'refused') {
+          const { decision, pair, result, reason } = event.data;
+          this.#point('effectFailed', pair, place, `decision ${decision} ${result}: ${reason ?? 'no reason given'}`);
+        }
+        return;
+      default:
+        return;
+    }
+  }
+
+  #announce(pair: PairState, place: Place): void {
+    const watch = this.#watch(pair.mac);
+    watch.announcedSinceLeft = true;
+    const again = watch.announcedAt !== null && msBetween(watch.announcedAt.at_ns, place.at_ns) < ANNOUNCE_ROUNDS_MS;
+    watch.announcedAt = place;
+    if (again) return;
+    this.#point('announceSeen', pair.mac, place, `${nameOf(pair.roles.standby)} was told to announce its address`);
+  }
+
+  /** A network function with a MAC of its own came while a pair lacked its primary. */
+  #foreign(adapter: Arrived | undefined, guest: Guest, place: Place): void {
+    if (adapter === undefined || adapter.facts.bus !== 'pci' || adapter.facts.kind !== null) return;
+    const mac = adapter.facts.permMac ?? adapter.facts.mac;
+    for (const pair of guest.pairs.values()) {
+      const lacking = pair.mode !== 'none' && (pair.bits & BIT.primary) === 0;
+      if (!lacking || mac === pair.mac || mac === null || guest.pairs.has(mac)) continue;
+      this.#point('foreignMac', pair.mac, place, `${nameOf(adapter)} came with MAC ${mac} while this pair lacked its primary`);
+    }
+  }
+
+  #watch(mac: string): Watch {
+    let watch = this.#watches.get(mac);
+    if (watch === undefined) {
+      watch = {
+        spans: new Map(),
+        hadPath: false,
+        leftAt: null,
+        announcedSinceLeft: false,
+        announcedAt: null,
+        hadPrimary: null,
+        flapped: false,
+      };
+      this.#watches.set(mac, watch);
+    }
+    return watch;
+  }
+
+  #notePair(pair: PairState, guest: Guest, place: Place): void {
+    const watch = this.#watch(pair.mac);
+    const { settle_ms, flapLimit, attachLimit_ms } = guest.policy;
+    const { mode, roles, shown } = pair;
+    const has = (name: keyof typeof BIT) => (pair.bits & BIT[name]) !== 0;
+    const { standby, master, primary, surplus } = roles;
+    const masterUp = mode === 'netkvm' || master === null ? standby?.facts.up === true : master.facts.up;
+
+    this.#returns(pair, watch, place);
+    const noPath = shown.datapath === 'none' && has('ours') && (watch.hadPath || masterUp);
+    if (shown.datapath !== 'none') watch.hadPath = true;
+    this.#span(watch, pair.mac, 'noPath', noPath, place, settle_ms, (ms) => `no path ${lasting(ms)}`);
+
+    const hole = mode === 'kernel' && has('bound') && shown.datapath === 'standby';
+    const primaryName = nameOf(primary);
+    this.#span(watch, pair.mac, 'inboundHole', hole, place, settle_ms, (ms) => {
+      return `everything that arrived on the standby was dropped ${lasting(ms)}: ${primaryName} is registered, but does not carry`;
+    });
+
+    const lost = shown.stage === 'fallback' && pair.configuration.leaf === 'noCarrier' && has('primary');
+    this.#span(watch, pair.mac, 'carrierLost', lost, place, settle_ms, (ms) => `${primaryName} did not carry ${lasting(ms)}`);
+
+    const reference = (master ?? standby)?.facts.mtu;
+    const mismatch = has('ours') && primary !== null && reference !== undefined && primary.facts.mtu !== reference;
+    const mtus = `${primaryName} has MTU ${primary?.facts.mtu}, the pair ${reference}`;
+    this.#span(watch, pair.mac, 'mtuMismatch', mismatch, place, settle_ms, (ms) => `${mtus}, ${lasting(ms)}`);
+
+    const second = surplus[0] ?? null;
+    const names = surplus.map(nameOf).join(', ');
+    const secondText = (ms: number | null) => `${names} has this MAC too, beside ${primaryName}, ${lasting(ms)}`;
+    this.#span(watch, pair.mac, 'secondPrimary', second !== null, place, settle_ms, secondText);
+
+    // The kernel enslaves while it registers a device: one that came without a master will never get one.
+    const unattached = has('ours') && has('primary') && !has('bound');
+    const patience_ms = mode === 'kernel' ? settle_ms : attachLimit_ms;
+    const unattachedText = (ms: number | null) =>
+      `${primaryName} is not ${mode === 'netkvm' ? 'bound' : 'enslaved'}, ${lasting(ms)}`;
+    this.#span(watch, pair.mac, 'attachFailed', unattached, place, patience_ms, unattachedText);
+
+    const flapping = pair.losses.length >= flapLimit;
+    if (flapping && !watch.flapped) {
+      this.#point('flapping', pair.mac, place, `${primaryName} lost its carrier ${pair.losses.length} times within the window`);
+    }
+    watch.flapped = flapping;
+  }
+
+  /** Whether a primary left, and whether one came back. */
+  #returns(pair: PairState, watch: Watch, place: Place): void {
+    const { primary } = pair.roles;
+    if (isSame(primary, watch.hadPrimary)) return;
+    if (primary === null) {
+      watch.leftAt = place;
+      watch.announcedSinceLeft = false;
+      watch.announcedAt = null;
+    } else if (watch.leftAt !== null) {
+      const away = rounded(msBetween(watch.leftAt.at_ns, place.at_ns));
+      const how = watch.announcedSinceLeft ? 'with an announce since (migrated)' : 'without an announce since (not migrated)';
+      this.#point('primaryReturned', pair.mac, place, `${nameOf(primary)} is back after ${away} ms, ${how}`);
+      watch.leftAt = null;
+    }
+    watch.hadPrimary = identityOf(primary);
+  }
+}

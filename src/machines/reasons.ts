@@ -1,0 +1,114 @@
+// Every reason and every finding that a user can see, with what it means and what to do, in one list. docs/findings.md
+// is generated from here; nothing else invents a code.
+
+/** `because`: why a pair is in its stage. */
+export const BECAUSE = {
+  'standby.absent': 'No standby with this MAC exists.',
+  'standby.unpaired': 'The NIC has no STANDBY feature and is in no active-backup bond: nothing to fail over.',
+  'primary.awaited': 'The standby’s link is held down until its primary appears.',
+  'primary.absent': 'No primary with the pair’s MAC exists.',
+  'primary.incompatible': 'The primary’s MTU differs from the standby’s.',
+  'primary.found': 'A primary with the pair’s MAC is there and not bound or enslaved yet.',
+  'primary.notAttached': 'A primary with the pair’s MAC is there, but was not bound or enslaved in time.',
+  'primary.noCarrier': 'The primary is bound or enslaved, but is down or has no carrier.',
+  'primary.notActive': 'The primary has carrier, but is not the active member of the bond.',
+  'primary.flapping': 'The primary lost its carrier too often; it is left alone for a while.',
+  'primary.leaving': 'A sign says that the primary is about to be unplugged.',
+  'primary.unbound': 'The primary is still there, but was unbound or released.',
+  'primary.carries': 'The primary is bound or enslaved, up, and has carrier.',
+  'link.held': 'The primary is bound, and the standby’s link is still held down.',
+  'master.down': 'The master device is down, so no member can carry.',
+} as const;
+export type Because = keyof typeof BECAUSE;
+
+export const SEVERITIES = ['info', 'warning', 'error'] as const;
+export type Severity = (typeof SEVERITIES)[number];
+
+interface FindingEntry {
+  readonly severity: Severity;
+  readonly meaning: string;
+  readonly cause: string;
+  readonly cure: string;
+}
+
+export const FINDINGS = {
+  noPath: {
+    severity: 'error',
+    meaning: 'Neither standby nor primary carried: the guest had no network over this pair.',
+    cause: 'Both members without carrier, the master down, or the standby’s link held down.',
+    cure: 'Look at the stage and reason during the span; bring the standby up on the host.',
+  },
+  inboundHole: {
+    severity: 'warning',
+    meaning: 'Everything that arrived on the standby was dropped by the kernel.',
+    cause: 'net_failover ignores frames on the standby while a primary is registered, also while that primary has no carrier.',
+    cure: 'Use a primary that gets carrier at once, plug it later, or steer a bond instead of net_failover.',
+  },
+  carrierLost: {
+    severity: 'warning',
+    meaning: 'The primary lost its carrier (or was set down) while it stayed plugged.',
+    cause: 'Link down on the physical port, the PF was reset, or someone set the interface down.',
+    cure: 'Check the port on the host; the standby carries meanwhile.',
+  },
+  mtuMismatch: {
+    severity: 'error',
+    meaning: 'Primary and standby have different MTUs.',
+    cause: 'The MTU was changed on one of them only, or the VF’s limit is lower.',
+    cure: 'Set the same MTU on both (on Windows *JumboPacket), then plug the primary again.',
+  },
+  foreignMac: {
+    severity: 'info',
+    meaning: 'A network function with another MAC was plugged in while this pair lacked its primary.',
+    cause: 'The host did not give the VF the pair’s MAC, or restored it too late after a cancelled migration.',
+    cure: 'Set the VF’s MAC on the host to the pair’s MAC and plug the VF again, unless it is meant to be another NIC.',
+  },
+  secondPrimary: {
+    severity: 'warning',
+    meaning: 'Two primaries with the pair’s MAC exist; the second is left alone.',
+    cause: 'Two VFs were given the same MAC on the host.',
+    cure: 'Remove one. The second is not adopted by net_failover when the first leaves; plug it again then.',
+  },
+  attachFailed: {
+    severity: 'error',
+    meaning: 'A primary with the pair’s MAC is there, but is not bound or enslaved.',
+    cause: 'The driver refused (MTU, VLANs, a primary was already present when it came), or nobody enslaves it.',
+    cure: 'See the kernel log for “attempting to register as slave” or “unable to change mtu”; plug the primary again.',
+  },
+  announceSeen: {
+    severity: 'info',
+    meaning: 'The guest was told to announce its address: it was migrated, or asked to announce.',
+    cause: 'The hypervisor sets the virtio announce bit after a migration.',
+    cure: 'Nothing to do.',
+  },
+  primaryReturned: {
+    severity: 'info',
+    meaning: 'The primary came back after it had left.',
+    cause: 'Replugged after a migration (with an announce), or after a cancelled one or by hand (without).',
+    cure: 'Nothing to do.',
+  },
+  gap: {
+    severity: 'warning',
+    meaning: 'Messages were lost or unreadable; facts may have been missed until the next survey.',
+    cause: 'The kernel’s receive buffer overflowed (ENOBUFS), or a datagram was damaged.',
+    cure: 'A survey follows by itself on a live system; grant CAP_NET_ADMIN for a larger buffer.',
+  },
+  flapping: {
+    severity: 'warning',
+    meaning: 'The primary lost its carrier again and again within a short time.',
+    cause: 'Bad cable or transceiver, or the PF is being reset.',
+    cure: 'Check the physical port; see flapLimit and flapWindow_ms in the configuration.',
+  },
+  clockJumped: {
+    severity: 'info',
+    meaning: 'The guest was suspended, or its wall clock was stepped.',
+    cause: 'Migration downtime, suspend and resume, or time synchronisation.',
+    cure: 'Nothing to do: order comes from sequence numbers.',
+  },
+  effectFailed: {
+    severity: 'error',
+    meaning: 'An effect failed or was refused.',
+    cause: 'The finding’s text has the system’s reason.',
+    cure: 'Remove the reason; the service tries again by itself within its limits.',
+  },
+} as const satisfies Record<string, FindingEntry>;
+export type FindingCode = keyof typeof FINDINGS;
