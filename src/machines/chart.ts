@@ -12,8 +12,12 @@ export interface ChartContext {
   readonly policy: Policy;
 }
 
-/** `facts`: the view changed. `outcome.*`: what became of the decision that is under way. */
-export const CHART_EVENTS = ['facts', 'outcome.succeeded', 'outcome.failed', 'outcome.refused', 'outcome.void'] as const;
+/**
+ * `facts`: the view changed. `act`: the path has come to rest, so what is wanted may be decided (both regions would
+ * otherwise move in one step, and a decision would follow from the stage that is just being left). `outcome.*`: what
+ * became of the decision that is under way.
+ */
+export const CHART_EVENTS = ['facts', 'act', 'outcome.succeeded', 'outcome.failed', 'outcome.refused', 'outcome.void'] as const;
 export type ChartEvent = { readonly type: (typeof CHART_EVENTS)[number] };
 
 const typing: { context: ChartContext; events: ChartEvent; input: ChartContext } = Object.create(null);
@@ -258,15 +262,17 @@ export const pairChart = setup({
       states: {
         free: {
           description: 'Nothing is under way.',
-          always: [
-            { guard: 'exhausted', target: 'blocked.waiting' },
-            { guard: 'wantsHold', target: 'pending', actions: { type: 'decide', params: { kind: 'holdLink' } } },
-            { guard: 'wantsBind', target: 'pending', actions: { type: 'decide', params: { kind: 'bindPrimary' } } },
-            { guard: 'wantsUnbind', target: 'pending', actions: { type: 'decide', params: { kind: 'unbindPrimary' } } },
-            { guard: 'wantsRelease', target: 'pending', actions: { type: 'decide', params: { kind: 'releaseLink' } } },
-            { guard: 'wantsPrimary', target: 'pending', actions: { type: 'decide', params: { kind: 'activatePrimary' } } },
-            { guard: 'wantsStandby', target: 'pending', actions: { type: 'decide', params: { kind: 'activateStandby' } } },
-          ],
+          on: {
+            act: [
+              { guard: 'exhausted', target: 'blocked.waiting' },
+              { guard: 'wantsHold', target: 'pending', actions: { type: 'decide', params: { kind: 'holdLink' } } },
+              { guard: 'wantsBind', target: 'pending', actions: { type: 'decide', params: { kind: 'bindPrimary' } } },
+              { guard: 'wantsUnbind', target: 'pending', actions: { type: 'decide', params: { kind: 'unbindPrimary' } } },
+              { guard: 'wantsRelease', target: 'pending', actions: { type: 'decide', params: { kind: 'releaseLink' } } },
+              { guard: 'wantsPrimary', target: 'pending', actions: { type: 'decide', params: { kind: 'activatePrimary' } } },
+              { guard: 'wantsStandby', target: 'pending', actions: { type: 'decide', params: { kind: 'activateStandby' } } },
+            ],
+          },
         },
         pending: {
           description: 'One decision is being carried out; its outcome is awaited.',

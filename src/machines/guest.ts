@@ -413,10 +413,16 @@ export class Guest {
       pair.attempts = 0;
       view = this.#look(pair);
     }
-    for (let round = 0; view.bits !== pair.bits; round += 1) {
+    for (let round = 0; ; round += 1) {
       if (round === MAX_ROUNDS) throw new Error(`the chart of ${pair.mac} does not come to rest (event ${event.seq})`);
-      pair.bits = view.bits;
-      this.#react(pair, 'facts', event, step);
+      if (view.bits !== pair.bits) {
+        pair.bits = view.bits;
+        this.#react(pair, 'facts', event, step);
+      } else if (pair.configuration.effects === 'free' && (view.bits & BIT.mayAct) !== 0) {
+        const { configuration } = pair;
+        this.#react(pair, 'act', event, step);
+        if (pair.configuration === configuration) break;
+      } else break;
       view = this.#look(pair);
     }
     const { stage } = pair.configuration;
