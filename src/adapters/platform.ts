@@ -21,6 +21,15 @@ export interface Platform {
   /** Acts, reads back, reports. Never throws for a refusal by the system; aborts when `signal` does. */
   perform(decision: Decision, signal: AbortSignal): Promise<Outcome>;
   now(): Clocks;
+  /** Runs `act` after `delay_ms` of this platform's own time; calling the result cancels it. */
+  after(delay_ms: number, act: () => void): () => void;
   bootId(): string;
   close(): Promise<void>;
 }
+
+/** The timers of a platform that lives in real time. They do not keep the process alive. */
+export const realTimer = (delay_ms: number, act: () => void): (() => void) => {
+  const timer = setTimeout(act, delay_ms);
+  timer.unref();
+  return () => clearTimeout(timer);
+};

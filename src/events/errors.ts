@@ -51,6 +51,7 @@ export const ERRORS = {
     'Export what can be read; the service sets it aside by itself.',
   ),
   'recording.unreadable': entry('refused', 'A file cannot be opened or read.', 'Check path and permissions.'),
+  'recording.unwritable': entry('notPermitted', 'A file cannot be written.', 'Check permissions and free space of its folder.'),
   'recording.empty': entry('damaged', 'The file holds no event.', 'Record again.'),
   'recording.format': entry(
     'damaged',
@@ -71,6 +72,12 @@ export const ERRORS = {
   ),
   'control.unreachable': entry('notRunning', 'The service does not answer on its control socket.', 'Start it with `netkvm run`.'),
   'control.request': entry('usage', 'The service did not understand the request.', 'Use the same version of client and service.'),
+  'control.unusable': entry(
+    'refused',
+    'The control socket cannot be made at its place.',
+    'Name another one with controlSocket in the configuration.',
+  ),
+  'control.busy': entry('refused', 'The service has as many control clients as it takes.', 'End one of them, or try again.'),
   'platform.unsupported': entry('refused', 'This operating system has no adapter here.', 'Use Linux, or a recording.'),
   'platform.netlink': entry(
     'refused',

@@ -8,6 +8,8 @@ export interface LogReader {
   head(): number;
   /** Sequence number of the first event that retention has kept, 1 unless pruned; head + 1 when nothing is left. */
   first(): number;
+  /** Sequence number of the newest checkpoint, 0 when there is none: where a fold may begin. */
+  checkpoint(): number;
   /** Whole events from `from` on, in order, up to the head at the time of the call. */
   read(from: number): Iterable<RecordedEvent>;
   /** The same events, only what a fold needs of them, in pages: several times faster. */

@@ -1,0 +1,36 @@
+// One call of the command line, from words to exit code, without touching the process: main.ts runs it on the real
+// streams, tests on others. What a user did wrong or met is one line and its exit code; anything else is a fault of ours
+// and shows its stack.
+import { EXIT, NetkvmError } from '../events/errors.ts';
+import { readArguments } from './arguments.ts';
+import { loadRun, type Io } from './commands.ts';
+
+const write = (stream: NodeJS.WritableStream, text: string): void => {
+  stream.write(text);
+};
+
+/** The lines and the exit code for anything that was thrown. */
+export const report = (error: unknown, io: Pick<Io, 'stderr'>): number => {
+  if (error instanceof NetkvmError) {
+    // One line, whatever a file name or a message of the system holds.
+    write(io.stderr, `netkvm: ${error.line.replaceAll(/\p{Cc}+/gu, ' ')}\n`);
+    return error.exit;
+  }
+  const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  write(io.stderr, `netkvm: internal fault, please report it with this:\n${stack}\n`);
+  return EXIT.fault;
+};
+
+/** Runs `netkvm WORDS`; never throws. */
+export const runCli = async (words: readonly string[], io: Io): Promise<number> => {
+  try {
+    const request = readArguments(words);
+    if (request.kind === 'command') return await (await loadRun(request.command))(request.args, io);
+    const { helpText } = await import('./commands/help.ts');
+    if (request.kind === 'help') write(io.stdout, helpText(request.commands));
+    else write(io.stderr, helpText([]));
+    return request.kind === 'help' ? EXIT.done : EXIT.usage;
+  } catch (error) {
+    return report(error, io);
+  }
+};

@@ -1,0 +1,270 @@
+// Every command of `netkvm`, in one list: what it is for, its options with their ranges, examples and exit codes. Parsing
+// (arguments.ts), help (commands/help.ts) and docs/commands.md are made from it. The commands themselves are loaded only
+// when they run: a short one must not pay for what it does not use.
+import type { ExitName } from '../events/errors.ts';
+import type { Arguments } from './arguments.ts';
+import { LOG_LEVELS } from './settings.ts';
+
+/** What a command may touch of its process. */
+export interface Io {
+  readonly stdin: NodeJS.ReadableStream;
+  readonly stdout: NodeJS.WritableStream & { readonly isTTY?: boolean };
+  readonly stderr: NodeJS.WritableStream;
+}
+
+/** A command: the exit code is its result; a NetkvmError is what it says to the user when it fails. */
+export type Run = (args: Arguments, io: Io) => Promise<number>;
+
+export interface Option {
+  readonly name: string;
+  readonly short?: string;
+  readonly meaning: string;
+  /** Word for the value in help texts; an option without one is a flag. */
+  readonly value?: string;
+  readonly choices?: readonly string[];
+  /** Makes the value a number within this range; a whole one unless `fraction`. */
+  readonly range?: readonly [min: number, max: number];
+  readonly fraction?: true;
+}
+
+export interface Positional {
+  readonly name: string;
+  readonly meaning: string;
+  readonly required?: true;
+  /** How many words it may have; one unless given. */
+  readonly words?: number;
+}
+
+export interface Command {
+  /** One word, or two (`log export`). */
+  readonly name: string;
+  readonly summary: string;
+  readonly positionals?: readonly Positional[];
+  readonly options: readonly Option[];
+  /** Options of which only one may be given. */
+  readonly exclusive?: readonly (readonly [string, string])[];
+  readonly examples: readonly (readonly [line: string, meaning: string])[];
+  readonly exits: readonly ExitName[];
+}
+
+const JSON_OUT: Option = { name: 'json', meaning: 'Print JSON with a schemaVersion instead of text.' };
+const CONFIG: Option = { name: 'config', value: 'FILE', meaning: 'Configuration file to use instead of the default one.' };
+const STATE_DIR: Option = { name: 'state-dir', value: 'DIR', meaning: 'Folder of the log, instead of the configured one.' };
+const PAIR: Option = { name: 'pair', value: 'MAC', meaning: 'Only the pair with this MAC.' };
+const OUTPUT: Option = { name: 'output', short: 'o', value: 'FILE', meaning: 'Write to this file instead of standard output.' };
+const SEQ = [1, Number.MAX_SAFE_INTEGER] as const;
+const LOG_OPTIONS = [CONFIG, STATE_DIR, JSON_OUT];
+
+/** The stages that a pair can be in, as `netkvm wait --stage` takes them (checked against the chart by a test). */
+export const STAGE_NAMES = [
+  'absent',
+  'standalone',
+  'awaitingPrimary',
+  'fallback',
+  'attaching',
+  'switching',
+  'onPrimary',
+  'detaching',
+] as const;
+export const DATAPATH_NAMES = ['none', 'standby', 'primary'] as const;
+export const PLATFORM_NAMES = ['auto', 'linux', 'recording'] as const;
+
+export const COMMANDS: readonly Command[] = [
+  {
+    name: 'run',
+    summary: 'Run the guest service: watch, record, decide, until SIGTERM or Ctrl-C.',
+    options: [
+      { name: 'observe', meaning: 'Decide nothing and touch nothing, whatever the configuration says.' },
+      { name: 'dry-run', meaning: 'Decide, but perform nothing: each decision is recorded as void.' },
+      CONFIG,
+      STATE_DIR,
+      { name: 'platform', value: 'NAME', choices: PLATFORM_NAMES, meaning: 'Where the events come from; auto is this system.' },
+      { name: 'recording', value: 'FILE', meaning: 'The raw capture that the platform `recording` plays.' },
+      {
+        name: 'speed',
+        value: 'FACTOR',
+        range: [0, 1_000_000],
+        fraction: true,
+        meaning: 'Pace of the platform `recording`: 1 is the recorded pace, 0 as fast as possible.',
+      },
+      { name: 'log-level', value: 'LEVEL', choices: LOG_LEVELS, meaning: 'Least severity of the lines that are written.' },
+      { name: 'json', meaning: 'Write log lines as JSON on a terminal, too.' },
+    ],
+    exclusive: [['observe', 'dry-run']],
+    examples: [
+      ['netkvm run --observe', 'watch this machine and touch nothing'],
+      ['netkvm run --dry-run --config ./pairs.toml', 'see what would be done'],
+      ['netkvm run --platform recording --recording guest.jsonl', 'play a raw capture through the service'],
+    ],
+    exits: ['done', 'fault', 'usage', 'configuration', 'notPermitted', 'refused'],
+  },
+  {
+    name: 'status',
+    summary: 'Show the pairs with stage, datapath and reason; reads the log when the service is down.',
+    options: [PAIR, ...LOG_OPTIONS],
+    examples: [
+      ['netkvm status', 'all pairs'],
+      ['netkvm status --json', 'the same for a script'],
+    ],
+    exits: ['done', 'usage', 'degraded', 'notRunning', 'configuration', 'damaged'],
+  },
+  {
+    name: 'monitor',
+    summary: 'Print events as they are recorded, until Ctrl-C.',
+    options: [
+      { name: 'from', value: 'SEQ', range: SEQ, meaning: 'Begin at this sequence number instead of now.' },
+      PAIR,
+      ...LOG_OPTIONS,
+    ],
+    examples: [
+      ['netkvm monitor', 'what happens from now on'],
+      ['netkvm monitor --from 1 --json', 'everything so far, and on'],
+    ],
+    exits: ['done', 'usage', 'notRunning', 'configuration', 'damaged'],
+  },
+  {
+    name: 'wait',
+    summary: 'Wait until a pair (or, without --pair, every pair) has a stage or a datapath.',
+    options: [
+      PAIR,
+      { name: 'stage', value: 'STAGE', choices: STAGE_NAMES, meaning: 'The stage to wait for.' },
+      { name: 'datapath', value: 'PATH', choices: DATAPATH_NAMES, meaning: 'The datapath to wait for.' },
+      {
+        name: 'timeout',
+        value: 'SECONDS',
+        range: [0, 86_400],
+        fraction: true,
+        meaning: 'Give up after this long; 60 unless given.',
+      },
+      ...LOG_OPTIONS,
+    ],
+    examples: [['netkvm wait --datapath primary --timeout 30', 'until every pair is on its primary']],
+    exits: ['done', 'usage', 'timedOut', 'notRunning', 'configuration'],
+  },
+  {
+    name: 'explain',
+    summary: 'Say why a pair is where it is: the facts, the reasons, the events that led there.',
+    options: [
+      PAIR,
+      { name: 'at', value: 'SEQ', range: SEQ, meaning: 'As of this sequence number instead of now.' },
+      ...LOG_OPTIONS,
+    ],
+    examples: [['netkvm explain --pair 52:54:00:11:22:33', 'why is it on the standby?']],
+    exits: ['done', 'usage', 'notRunning', 'configuration', 'damaged'],
+  },
+  {
+    name: 'doctor',
+    summary: 'Check this machine and this installation, and say what to do about each trouble.',
+    options: LOG_OPTIONS,
+    examples: [['netkvm doctor', 'before the first run, and when something is wrong']],
+    exits: ['done', 'usage', 'degraded'],
+  },
+  {
+    name: 'replay',
+    summary: 'Fold a recording or a raw capture again and print what happened, with findings.',
+    positionals: [{ name: 'FILE', required: true, meaning: 'A recording or a raw capture; - is standard input.' }],
+    options: [
+      { name: 'until', value: 'SEQ', range: SEQ, meaning: 'Stop after this sequence number (raw capture: line number n).' },
+      { name: 'config', value: 'FILE', meaning: 'Policy for a raw capture; a recording carries its own.' },
+      JSON_OUT,
+    ],
+    examples: [
+      ['netkvm replay migration.jsonl', 'the life cycle, one line a change'],
+      ['netkvm replay - --json < guest.jsonl', 'one JSON document'],
+    ],
+    exits: ['done', 'usage', 'damaged', 'refused'],
+  },
+  {
+    name: 'record',
+    summary: 'Record what this system says, without a service, until Ctrl-C.',
+    options: [
+      { name: 'raw', meaning: 'Keep the datagrams as the kernel sent them, dumps included.' },
+      OUTPUT,
+      { name: 'seconds', value: 'SECONDS', range: [0.1, 31_536_000], fraction: true, meaning: 'Stop after this long.' },
+      CONFIG,
+      { name: 'json', meaning: 'Print a summary as JSON on standard error at the end.' },
+    ],
+    examples: [['netkvm record --raw -o guest.jsonl', 'a raw capture for a bug report']],
+    exits: ['done', 'usage', 'notPermitted', 'refused'],
+  },
+  {
+    name: 'log export',
+    summary: 'Write the log as a recording.',
+    options: [
+      OUTPUT,
+      { name: 'from', value: 'SEQ', range: SEQ, meaning: 'Begin with the segment that holds this sequence number.' },
+      { name: 'pseudonyms', meaning: 'Replace MACs and IP addresses by stable pseudonyms.' },
+      ...LOG_OPTIONS,
+    ],
+    examples: [['netkvm log export --pseudonyms -o case.jsonl', 'something to hand to others']],
+    exits: ['done', 'usage', 'notRunning', 'configuration', 'damaged', 'refused'],
+  },
+  {
+    name: 'log verify',
+    summary: 'Check the log, or a recording, from the first event to the last.',
+    positionals: [{ name: 'FILE', meaning: 'A recording; without it the log is checked.' }],
+    options: LOG_OPTIONS,
+    examples: [['netkvm log verify', 'integrity of the log, and whether folding it gives its decisions']],
+    exits: ['done', 'usage', 'notRunning', 'configuration', 'damaged', 'refused'],
+  },
+  {
+    name: 'log prune',
+    summary: 'Drop the oldest whole segments of the log.',
+    options: [
+      {
+        name: 'keep',
+        value: 'EVENTS',
+        range: [0, Number.MAX_SAFE_INTEGER],
+        meaning: 'Keep at least this many of the newest events.',
+      },
+      ...LOG_OPTIONS,
+    ],
+    examples: [['netkvm log prune --keep 100000', 'never cuts before the newest checkpoint']],
+    exits: ['done', 'usage', 'notRunning', 'configuration', 'damaged', 'notPermitted', 'refused'],
+  },
+  {
+    name: 'config check',
+    summary: 'Say whether the configuration is valid.',
+    options: [CONFIG, JSON_OUT],
+    examples: [['netkvm config check --config ./config.toml', 'before it is put in place']],
+    exits: ['done', 'usage', 'configuration'],
+  },
+  {
+    name: 'config dump',
+    summary: 'Print every value that holds, and where it came from, as a file that can be read back.',
+    options: LOG_OPTIONS,
+    examples: [['netkvm config dump > config.toml', 'a complete file to start from']],
+    exits: ['done', 'usage', 'configuration'],
+  },
+  {
+    name: 'version',
+    summary: 'Print the versions of the program, of Node and of SQLite.',
+    options: [JSON_OUT],
+    examples: [['netkvm version', '']],
+    exits: ['done', 'usage'],
+  },
+  {
+    name: 'help',
+    summary: 'Print the list of commands, or the help of one.',
+    positionals: [{ name: 'COMMAND', words: 2, meaning: 'The command, one word or two.' }],
+    options: [JSON_OUT],
+    examples: [['netkvm help log export', '']],
+    exits: ['done', 'usage'],
+  },
+];
+
+/** Loads a command's implementation: commands of two words share the file of the first one. */
+export const loadRun = async ({ name }: Command): Promise<Run> => {
+  const { run } = (await import(`./commands/${name.split(' ', 1)[0]}.ts`)) as { run: Run };
+  return run;
+};
+
+/** `netkvm log export [-o FILE] …`, generated. */
+export const usageOf = ({ name, positionals = [], options }: Command): string =>
+  [
+    `netkvm ${name}`,
+    ...positionals.map((one) => (one.required ? one.name : `[${one.name}]`)),
+    ...options.map(
+      (option) => `[${option.short ? `-${option.short}` : `--${option.name}`}${option.value ? ` ${option.value}` : ''}]`,
+    ),
+  ].join(' ');

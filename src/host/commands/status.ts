@@ -1,0 +1,70 @@
+// `netkvm status`: where each pair is and why. The log says it; the service, if it runs, adds how it is itself.
+import { EXIT } from '../../events/errors.ts';
+import type { PairState } from '../../machines/pair.ts';
+import { BECAUSE } from '../../machines/reasons.ts';
+import type { Arrived } from '../../machines/roles.ts';
+import type { Story } from '../../machines/story.ts';
+import type { Run } from '../commands.ts';
+import { configurationOf, openLogOf, pairOption, servicePid, tellLog } from '../look.ts';
+
+const device = (adapter: Arrived | null) =>
+  adapter && { name: adapter.facts.name, ifindex: adapter.facts.ifindex, pci: adapter.facts.pci, driver: adapter.facts.driver };
+
+const pairOf = ({ mac, mode, shown, configuration, roles, pending, episode }: PairState) => ({
+  mac,
+  mode,
+  ...shown,
+  effects: configuration.effects,
+  standby: device(roles.standby),
+  master: device(roles.master),
+  primary: device(roles.primary),
+  pending: pending && { id: pending.id, kind: pending.kind, attempt: pending.attempt },
+  episode,
+});
+
+/** What is wrong now: pairs without a path, and findings that last. */
+const troubles = (story: Story, pairs: readonly PairState[]) => {
+  const open = story.findings.list(story.end).filter(({ until_seq, severity }) => until_seq === null && severity !== 'info');
+  const wanted = new Set(pairs.map(({ mac }) => mac));
+  return open.filter(({ mac }) => mac === null || wanted.has(mac));
+};
+
+const nameOf = (found: ReturnType<typeof device>): string => (found === null ? '-' : found.name);
+
+const lineOf = ({ mac, mode, stage, datapath, because, standby, primary }: ReturnType<typeof pairOf>): string =>
+  `${mac}  ${mode.padEnd(6)}  ${stage.padEnd(15)}  ${datapath.padEnd(7)}  standby ${nameOf(standby)}, primary ${nameOf(primary)}\n` +
+  `${' '.repeat(27)}${because}: ${BECAUSE[because]}\n`;
+
+export const run: Run = async (args, io) => {
+  const configuration = configurationOf(args);
+  const wanted = pairOption(args);
+  const reader = openLogOf(configuration);
+  try {
+    const story = tellLog(reader);
+    const pid = await servicePid(configuration);
+    const pairs = [...story.guest.pairs.values()].filter(({ mac }) => wanted === null || mac === wanted);
+    const wrong = troubles(story, pairs);
+    const document = {
+      schemaVersion: 1,
+      service: { running: pid !== null, pid },
+      log: { path: reader.path, id: reader.logId, first: reader.first(), head: reader.head() },
+      effects: story.guest.policy.effects,
+      divergence: story.divergence,
+      pairs: pairs.map(pairOf),
+      findings: wrong.map(({ code, severity, mac, seq, text }) => ({ code, severity, mac, seq, text })),
+    };
+    if (args.flag('json')) io.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
+    else {
+      io.stdout.write(
+        pid === null ? 'The service is not running; this is what the log says.\n' : `The service runs as pid ${pid}.\n`,
+      );
+      for (const pair of document.pairs) io.stdout.write(lineOf(pair));
+      if (pairs.length === 0) io.stdout.write('No pair.\n');
+      for (const { severity, code, mac, text } of wrong) io.stdout.write(`${severity} ${code} ${mac ?? ''}: ${text}\n`);
+    }
+    if (pid === null) return EXIT.notRunning;
+    return wrong.length > 0 ? EXIT.degraded : EXIT.done;
+  } finally {
+    reader.close();
+  }
+};

@@ -1,0 +1,246 @@
+// The configuration: one TOML file, validated once, then frozen. Every key has a default (settings.ts, machines/policy.ts),
+// may stand in the file, and may be overridden on the command line; `origins` says for each where its value came from.
+// Anything that is not understood is an error that names file, line, key, value and range: a service that guesses what a
+// typing error meant would change somebody's network on a guess.
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { isAbsolute, join, resolve } from 'node:path';
+import { parse, TomlError } from 'smol-toml';
+import type { Policy } from '../events/catalogue.ts';
+import { NetkvmError } from '../events/errors.ts';
+import { parseMac, type Mac } from '../events/mac.ts';
+import { didYouMean } from './nearest.ts';
+import { fits, KEYS, PAIR_KEYS, PAIRS_MAX, rangeOf, type Key, type Settings } from './settings.ts';
+
+/** A configuration file may be this large. */
+export const FILE_BYTES_MAX = 1_048_576;
+
+/** `default`, `file:<path>:<line>` or `command line`. */
+export type Origin = string;
+
+export interface Configuration {
+  /** The file that was read, null when there is none. */
+  readonly file: string | null;
+  readonly settings: Settings;
+  readonly policy: Policy;
+  /** By `service.<key>`, `policy.<key>` and `pairs`. */
+  readonly origins: Readonly<Record<string, Origin>>;
+}
+
+/** Values of the command line by `service.<key>` or `policy.<key>`; undefined ones are skipped. */
+export type Overrides = Readonly<Record<string, number | boolean | string | undefined>>;
+
+/** What of the running process the defaults depend on. */
+export interface Surroundings {
+  readonly platform: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Effective user id; null on Windows. */
+  readonly uid: number | null;
+}
+
+const here = (): Surroundings => ({ platform: process.platform, env: process.env, uid: process.geteuid?.() ?? null });
+
+const programData = (at: Surroundings): string => join(at.env['ProgramData'] ?? 'C:\\ProgramData', 'netkvm-failover');
+
+export const defaultFile = (at: Surroundings = here()): string =>
+  at.platform === 'win32' ? join(programData(at), 'config.toml') : '/etc/netkvm-failover/config.toml';
+
+const defaultStateDir = (at: Surroundings): string => {
+  if (at.platform === 'win32') return join(programData(at), 'state');
+  if (at.uid === 0) return '/var/lib/netkvm-failover';
+  const state = at.env['XDG_STATE_HOME'];
+  return join(state !== undefined && isAbsolute(state) ? state : join(at.env['HOME'] ?? '/', '.local/state'), 'netkvm-failover');
+};
+
+/** The file's text; null when it does not exist. Errors: `config.unreadable`, `config.syntax` (not UTF-8). */
+const readText = (path: string): string | null => {
+  let file: number;
+  try {
+    // Non-blocking, so that a FIFO in the file's place cannot hang the service.
+    file = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return null;
+    throw new NetkvmError('config.unreadable', `${path}: ${code ?? String(error)}`, { cause: error });
+  }
+  try {
+    if (!fstatSync(file).isFile()) throw new NetkvmError('config.unreadable', `${path} is not a regular file`);
+    const bytes = Buffer.alloc(FILE_BYTES_MAX + 1);
+    let length = 0;
+    for (let got = -1; got !== 0 && length < bytes.length; length += got) {
+      got = readSync(file, bytes, length, bytes.length - length, null);
+    }
+    if (length > FILE_BYTES_MAX) throw new NetkvmError('config.unreadable', `${path} is larger than ${FILE_BYTES_MAX} bytes`);
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(0, length));
+  } catch (error) {
+    if (error instanceof NetkvmError) throw error;
+    if (error instanceof TypeError) throw new NetkvmError('config.syntax', `${path} is not UTF-8 text`, { cause: error });
+    throw new NetkvmError('config.unreadable', `${path}: ${(error as Error).message}`, { cause: error });
+  } finally {
+    closeSync(file);
+  }
+};
+
+type Table = Readonly<Record<string, unknown>>;
+const isTable = (value: unknown): value is Table =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
+
+/**
+ * Lines of the keys, by `table.key` and `pairs.<place>.key`. The parser gives none for what it understood, so this looks
+ * for lines that begin with a header or a key; a key written in an inline table has no line of its own.
+ */
+const linesOf = (text: string): Map<string, number> => {
+  const lines = new Map<string, number>();
+  let table = '';
+  let pairs = 0;
+  text.split('\n').forEach((line, index) => {
+    const header = /^\s*(\[\[?)\s*([\w"'.-]+)\s*\]\]?\s*(?:#.*)?\r?$/.exec(line);
+    const key = /^\s*([\w"'.-]+(?:\s*\.\s*[\w"'-]+)*)\s*=/.exec(line);
+    if (header) {
+      table = `${header[2]!.replaceAll(/["']/g, '')}.`;
+      if (header[1] === '[[') table += `${pairs++}.`;
+      lines.set(table.slice(0, -1), index + 1);
+    } else if (key) {
+      const name = table + key[1]!.replaceAll(/["'\s]/g, '');
+      if (!lines.has(name)) lines.set(name, index + 1);
+    }
+  });
+  return lines;
+};
+
+/** A parsed file with its way to say where something stands. */
+interface Source {
+  readonly path: string;
+  readonly root: Table;
+  readonly where: (name: string) => string;
+}
+
+const parseText = (path: string, text: string): Source => {
+  const lines = linesOf(text);
+  const where = (name: string): string => (lines.has(name) ? `${path}:${lines.get(name)}` : path);
+  try {
+    return { path, root: parse(text.replace(/^\uFEFF/, ''), { maxDepth: 8 }), where };
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    const what = error.message.split('\n', 1)[0]!.replace(/^Invalid TOML document: /, '');
+    throw new NetkvmError('config.syntax', `${path}:${error.line}:${error.column}: ${what}`, { cause: error });
+  }
+};
+
+const show = (value: unknown): string => {
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+};
+
+/** Refuses every name of `table` that is not in `known`. */
+const onlyKnown = (source: Source, prefix: string, table: Table, known: readonly string[]): void => {
+  for (const name of Object.keys(table)) {
+    if (known.includes(name)) continue;
+    throw new NetkvmError(
+      'config.key',
+      `${source.where(prefix + name)}: there is no key ${JSON.stringify(name)}${prefix ? ` in ${prefix.split('.', 1)[0]}` : ''}${didYouMean(name, known)}`,
+    );
+  }
+};
+
+const badValue = (source: Source, name: string, value: unknown, range: string): NetkvmError =>
+  new NetkvmError('config.value', `${source.where(name)}: ${name} = ${show(value)} is not ${range}`);
+
+const readPairs = (source: Source): Policy['pairs'] => {
+  const list = source.root['pairs'] ?? [];
+  if (!Array.isArray(list) || !list.every(isTable))
+    throw badValue(source, 'pairs', list, 'a list of tables, each under [[pairs]]');
+  if (list.length > PAIRS_MAX) throw badValue(source, 'pairs', list.length, `at most ${PAIRS_MAX} pairs`);
+  const seen = new Map<Mac, string>();
+  return list.map((pair, place) => {
+    const prefix = `pairs.${place}.`;
+    onlyKnown(source, prefix, pair, Object.keys(PAIR_KEYS));
+    const mac = typeof pair['mac'] === 'string' ? parseMac(pair['mac']) : null;
+    const unicast = mac !== null && mac !== '00:00:00:00:00:00' && Number.parseInt(mac.slice(0, 2), 16) % 2 === 0;
+    if (!unicast) throw badValue(source, `${prefix}mac`, pair['mac'], 'the unicast MAC of a pair, like "52:54:00:11:22:33"');
+    const at = source.where(`${prefix}mac`);
+    if (seen.has(mac)) throw new NetkvmError('config.value', `${at}: ${mac} is listed twice, first at ${seen.get(mac)}`);
+    seen.set(mac, at);
+    const names: { standbyName?: string; primaryName?: string } = {};
+    for (const key of ['standbyName', 'primaryName'] as const) {
+      const name = pair[key];
+      if (name === undefined) continue;
+      if (typeof name !== 'string' || !/^[^\0]{1,256}$/.test(name)) {
+        throw badValue(source, prefix + key, name, 'an interface name of 1 to 256 characters');
+      }
+      names[key] = name;
+    }
+    if (names.standbyName !== undefined && names.standbyName === names.primaryName) {
+      throw badValue(source, `${prefix}primaryName`, names.primaryName, 'another name than standbyName');
+    }
+    return { mac, ...names };
+  });
+};
+
+const readKey = (source: Source, key: Key): number | boolean | string | undefined => {
+  const table = source.root[key.table];
+  if (table === undefined || !isTable(table) || !Object.hasOwn(table, key.name)) return undefined;
+  const value = table[key.name];
+  const name = `${key.table}.${key.name}`;
+  if (!fits(key, value)) throw badValue(source, name, value, rangeOf(key));
+  const isPath = key.name === 'stateDir' || key.name === 'controlSocket';
+  if (isPath && value !== '' && !isAbsolute(value as string)) throw badValue(source, name, value, 'an absolute path');
+  return value;
+};
+
+const readOverride = (key: Key, overrides: Overrides): number | boolean | string | undefined => {
+  const value = overrides[`${key.table}.${key.name}`];
+  if (value === undefined) return undefined;
+  if (!fits(key, value)) throw new NetkvmError('usage.value', `${key.name} = ${show(value)} is not ${rangeOf(key)}`);
+  return key.name === 'stateDir' || key.name === 'controlSocket' ? resolve(value as string) : value;
+};
+
+const deepFreeze = <T>(value: T): T => {
+  if (typeof value === 'object' && value !== null) Object.values(Object.freeze(value)).forEach(deepFreeze);
+  return value;
+};
+
+const readSource = (path: string | null | undefined, at: Surroundings): Source | null => {
+  if (path === null) return null;
+  const file = path === undefined ? defaultFile(at) : resolve(path);
+  const text = readText(file);
+  if (text === null && path !== undefined) throw new NetkvmError('config.unreadable', `${file} does not exist`);
+  if (text === null) return null;
+  const source = parseText(file, text);
+  onlyKnown(source, '', source.root, ['service', 'policy', 'pairs']);
+  for (const table of ['service', 'policy'] as const) {
+    const value = source.root[table] ?? {};
+    if (!isTable(value)) throw badValue(source, table, value, `a table, written [${table}]`);
+    const known = KEYS.filter((key) => key.table === table).map(({ name }) => name);
+    onlyKnown(source, `${table}.`, value, known);
+  }
+  return source;
+};
+
+/**
+ * Reads and validates the configuration. `path` undefined means the default file, which need not exist; a named one must;
+ * null means none at all.
+ * Errors: `config.unreadable`, `config.syntax`, `config.key`, `config.value`, and `usage.value` for an override.
+ */
+export const loadConfig = (path?: string | null, overrides: Overrides = {}, at: Surroundings = here()): Configuration => {
+  const source = readSource(path, at);
+  const origins: Record<string, Origin> = {};
+  const values: Record<Key['table'], Record<string, number | boolean | string>> = { service: {}, policy: {} };
+  for (const key of KEYS) {
+    const name = `${key.table}.${key.name}`;
+    const inFile = source === null ? undefined : readKey(source, key);
+    const given = readOverride(key, overrides);
+    values[key.table][key.name] = given ?? inFile ?? key.initial;
+    origins[name] = given !== undefined ? 'command line' : inFile !== undefined ? `file:${source!.where(name)}` : 'default';
+  }
+  const pairs = source === null ? [] : readPairs(source);
+  origins['pairs'] = source !== null && pairs.length > 0 ? `file:${source.where('pairs.0')}` : 'default';
+  const settings = values.service as unknown as Settings;
+  const stateDir = settings.stateDir || defaultStateDir(at);
+  const controlSocket = settings.controlSocket || join(stateDir, 'control.sock');
+  return deepFreeze({
+    file: source?.path ?? null,
+    settings: { ...settings, stateDir, controlSocket },
+    policy: { ...(values.policy as unknown as Omit<Policy, 'pairs'>), pairs },
+    origins,
+  });
+};

@@ -1,0 +1,43 @@
+// Looking at a log without the service: opened for reading, folded, told. Status, wait, monitor and explain are all made
+// from the same story, so they say the same with the service up or down.
+import { openReader } from '../adapters/log/sqlite.ts';
+import type { SqliteReader } from '../adapters/log/reader.ts';
+import { Story } from '../machines/story.ts';
+import type { Arguments } from './arguments.ts';
+import { type Configuration, loadConfig } from './config.ts';
+import { ping } from './control-client.ts';
+import { parseMac } from '../events/mac.ts';
+import { NetkvmError } from '../events/errors.ts';
+
+/** The configuration as the common options of a command ask for it. */
+export const configurationOf = (args: Arguments): Configuration =>
+  loadConfig(args.text('config'), { 'service.stateDir': args.text('state-dir') });
+
+/** The MAC behind --pair, null where none was given. */
+export const pairOption = (args: Arguments): string | null => {
+  const text = args.text('pair');
+  if (text === undefined) return null;
+  const mac = parseMac(text);
+  if (mac === null) throw new NetkvmError('usage.value', `--pair ${JSON.stringify(text)} is not a MAC address`);
+  return mac;
+};
+
+/** Folds what the log has (up to `until`). The whole log, so that history and findings are complete. */
+export const tellLog = (reader: SqliteReader, until = Infinity): Story => {
+  const story = new Story();
+  for (const page of reader.fold(reader.first())) {
+    for (const event of page) {
+      if (event.seq > until) return story;
+      story.tell(event);
+    }
+  }
+  return story;
+};
+
+export const openLogOf = (configuration: Configuration): SqliteReader => openReader(configuration.settings.stateDir);
+
+/** The running service's pid; null when nobody answers on the control socket. */
+export const servicePid = async (configuration: Configuration): Promise<number | null> => {
+  const answer = await ping(configuration.settings.controlSocket, 1000).catch(() => null);
+  return answer?.pid ?? null;
+};

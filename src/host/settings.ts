@@ -1,0 +1,117 @@
+// The settings of the host process, with their defaults, ranges and meanings: the one list that the `[service]` table of
+// the configuration file, its validation and its documentation are made from. The policy's own list, of the same shape,
+// is PARAMETERS in src/machines/policy.ts; what the two have in common (choices, how a value is written) is here too.
+import type { Policy } from '../events/catalogue.ts';
+import { PARAMETERS } from '../machines/policy.ts';
+
+export interface Setting {
+  readonly initial: number | boolean | string;
+  readonly min?: number;
+  readonly max?: number;
+  readonly meaning: string;
+}
+
+export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+export interface Settings {
+  readonly stateDir: string;
+  readonly controlSocket: string;
+  readonly logLevel: LogLevel;
+  readonly survey_ms: number;
+  readonly receiveBuffer_bytes: number;
+  readonly checkpointEvents: number;
+  readonly retentionEvents: number;
+  readonly retentionDays: number;
+}
+
+export const SETTINGS: { readonly [K in keyof Settings]: Setting } = {
+  stateDir: {
+    initial: '',
+    meaning:
+      'Folder of the log. Empty: /var/lib/netkvm-failover for root, ~/.local/state/netkvm-failover (or below $XDG_STATE_HOME) for others, %ProgramData%\\netkvm-failover\\state on Windows.',
+  },
+  controlSocket: {
+    initial: '',
+    meaning: 'Socket on which the service answers status, monitor and wait. Empty: control.sock in the folder of the log.',
+  },
+  logLevel: { initial: 'info', meaning: 'Least severity of the lines that the service writes about itself.' },
+  survey_ms: {
+    initial: 60_000,
+    min: 1000,
+    max: 86_400_000,
+    meaning: 'Pause between two full looks at the system, which are taken even when nothing seems to happen.',
+  },
+  receiveBuffer_bytes: {
+    initial: 33_554_432,
+    min: 65_536,
+    max: 268_435_456,
+    meaning: 'Receive buffer of each kernel socket. Without CAP_NET_ADMIN the kernel caps it at net.core.rmem_max.',
+  },
+  checkpointEvents: {
+    initial: 20_000,
+    min: 100,
+    max: 1_000_000,
+    meaning: 'Events after which the folded state is written as a checkpoint. Pruning keeps whole segments between checkpoints.',
+  },
+  retentionEvents: {
+    initial: 1_000_000,
+    min: 1000,
+    max: 1_000_000_000,
+    meaning: 'Events that the log keeps at most, rounded up to a whole segment; the oldest are pruned.',
+  },
+  retentionDays: {
+    initial: 90,
+    min: 1,
+    max: 36_500,
+    meaning: 'Days after which an event is pruned, with its whole segment.',
+  },
+};
+
+// The parameters' types name their choices; this list is checked against the type in both directions, without loading
+// the schemas (they cost more start-up time than the rest of a short command).
+const effects: { readonly [K in Policy['effects']]: true } = { off: true, dryRun: true, on: true };
+
+/** Keys whose value is one of a few words. */
+const CHOICES: Readonly<Record<string, readonly string[]>> = { effects: Object.keys(effects), logLevel: LOG_LEVELS };
+
+/** What a pair may say besides its MAC. */
+export const PAIR_KEYS = {
+  mac: 'MAC that standby and primary have in common. Required; each MAC once.',
+  standbyName: 'Interface name of the standby, where no bus tells which of the two it is.',
+  primaryName: 'Interface name of the primary, likewise.',
+} as const;
+/** At most as many pairs as the policy's schema allows. */
+export const PAIRS_MAX = 256;
+
+export interface Key extends Setting {
+  readonly table: 'service' | 'policy';
+  readonly name: string;
+  readonly choices?: readonly string[];
+}
+
+const keysOf = (table: Key['table'], list: Readonly<Record<string, Setting>>): Key[] =>
+  Object.entries(list).map(([name, setting]) => {
+    const choices = CHOICES[name];
+    return { table, name, ...setting, ...(choices ? { choices } : {}) };
+  });
+
+/** Every key of both tables, in the order in which they are shown. */
+export const KEYS: readonly Key[] = [...keysOf('service', SETTINGS), ...keysOf('policy', PARAMETERS)];
+
+/** What values a key takes, in words: `a number from 0 to 3600000`. */
+export const rangeOf = ({ initial, min, max, choices }: Omit<Key, 'table' | 'name'>): string => {
+  if (choices) return `one of ${choices.join(', ')}`;
+  if (typeof initial === 'boolean') return 'true or false';
+  if (typeof initial === 'string') return 'a text of at most 4096 characters';
+  return `a whole number from ${min ?? 0} to ${max ?? Number.MAX_SAFE_INTEGER}`;
+};
+
+/** Whether `value` is within a key's type and range. */
+export const fits = ({ initial, min, max, choices }: Key, value: unknown): value is number | boolean | string => {
+  if (typeof value !== typeof initial) return false;
+  if (typeof value === 'number')
+    return Number.isInteger(value) && value >= (min ?? 0) && value <= (max ?? Number.MAX_SAFE_INTEGER);
+  if (typeof value === 'string') return choices ? choices.includes(value) : value.length <= 4096 && !value.includes('\0');
+  return true;
+};

@@ -1,0 +1,142 @@
+// The pages of docs/ that are made from lists in the code, so that they cannot disagree with it. `npm run docs` writes them;
+// test/unit/docs.unit.test.ts compares. A new page is a new entry in PAGES.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { format, resolveConfig } from 'prettier';
+import { catalogue, eventTypes } from '../src/events/catalogue.ts';
+import { ERRORS, EXIT } from '../src/events/errors.ts';
+import { EXIT_MEANINGS, optionHead, optionText } from '../src/host/commands/help.ts';
+import { COMMANDS, usageOf } from '../src/host/commands.ts';
+import { FILE_BYTES_MAX } from '../src/host/config.ts';
+import { KEYS, PAIR_KEYS, PAIRS_MAX, rangeOf } from '../src/host/settings.ts';
+import { BECAUSE, FINDINGS } from '../src/machines/reasons.ts';
+
+const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('<', '&lt;').replaceAll('*', '\\*');
+const table = (heads: readonly string[], rows: readonly (readonly string[])[]): string =>
+  [heads, heads.map(() => '---'), ...rows.map((row) => row.map(cell))].map((row) => `| ${row.join(' | ')} |`).join('\n');
+const code = (text: string): string => `\`${text}\``;
+const page = (title: string, ...parts: readonly string[]): string =>
+  [`# ${title}`, '<!-- Made by `npm run docs` from the lists in the code; edit those. -->', ...parts].join('\n\n') + '\n';
+
+export const commandsPage = (): string =>
+  page(
+    'The command line',
+    'From a checkout: `npm run -s netkvm -- COMMAND`. Every command takes `--help`.',
+    table(
+      ['command', 'what it does'],
+      COMMANDS.map(({ name, summary }) => [`[${name}](#netkvm-${name.replaceAll(' ', '-')})`, summary]),
+    ),
+    '## Exit codes',
+    table(
+      ['code', 'meaning'],
+      Object.entries(EXIT).map(([name, exit]) => [String(exit), EXIT_MEANINGS[name as keyof typeof EXIT]]),
+    ),
+    'What can go wrong, and what to do about it: [errors.md](errors.md).',
+    ...COMMANDS.map((command) => {
+      const { name, summary, positionals = [], options, examples, exits } = command;
+      const rows = [
+        ...positionals.map((one) => [code(one.name), one.meaning]),
+        ...options.map((option) => [code(optionHead(option)), optionText(option)]),
+      ];
+      return [
+        `## netkvm ${name}`,
+        summary,
+        `\`\`\`text\n${usageOf(command)}\n\`\`\``,
+        table(['option', 'meaning'], rows),
+        `\`\`\`sh\n${examples.map(([line, meaning]) => line + (meaning && `  # ${meaning}`)).join('\n')}\n\`\`\``,
+        `Exit codes: ${exits.map((exit) => EXIT[exit]).join(', ')}.`,
+      ].join('\n\n');
+    }),
+  );
+
+export const configurationPage = (): string => {
+  const keys = (which: 'service' | 'policy'): string =>
+    table(
+      ['key', 'default', 'values', 'meaning'],
+      KEYS.filter((key) => key.table === which).map((key) => [
+        code(key.name),
+        code(JSON.stringify(key.initial)),
+        rangeOf(key),
+        key.meaning,
+      ]),
+    );
+  return page(
+    'Configuration',
+    `One TOML file of at most ${FILE_BYTES_MAX / 1024} KiB: /etc/netkvm-failover/config.toml (on Windows %ProgramData%\\netkvm-failover\\config.toml), or the one that \`--config\` names. No file is needed: every key has a default, and the defaults watch everything and touch nothing.`,
+    'A key that does not exist is an error, and so is a value outside its range: the message names the line. `netkvm config check` reads a file without using it; `netkvm config dump` prints every value that holds, with the place it came from, as a file that can be read back.',
+    '```toml\n[policy]\neffects = "on"\ngrace_ms = 5000\n\n[[pairs]]\nmac = "52:54:00:11:22:33"\n```',
+    '## [service]',
+    keys('service'),
+    '## [policy]',
+    'What the machine decides by. These values are recorded with the events, so that a replay uses the same.',
+    keys('policy'),
+    '## [[pairs]]',
+    `The pairs that effects may touch, at most ${PAIRS_MAX}, one table each. Pairs that are not listed are observed.`,
+    table(
+      ['key', 'meaning'],
+      Object.entries(PAIR_KEYS).map(([name, meaning]) => [code(name), meaning]),
+    ),
+  );
+};
+
+export const errorsPage = (): string =>
+  page(
+    'Errors',
+    'Every error that a user can meet is one line on standard error: what was wrong and where, its code in brackets, and what to do. The exit code follows from the code.',
+    table(
+      ['code', 'exit', 'meaning', 'what to do'],
+      Object.entries(ERRORS).map(([name, { exit, meaning, cure }]) => [code(name), String(EXIT[exit]), meaning, cure]),
+    ),
+  );
+
+export const eventsPage = (): string => {
+  const fields = (schema: object): string[] => Object.keys((schema as { properties?: object }).properties ?? {});
+  return page(
+    'Events',
+    'Everything that is recorded, and nothing else is folded. Fields that end in `_ns` are nanoseconds as decimal text, in `_ms` milliseconds. The schemas are in src/events/catalogue.ts.',
+    table(
+      ['event', 'meaning', 'fields'],
+      eventTypes.map((type) => [code(type), catalogue[type].meaning, fields(catalogue[type].data).map(code).join(', ')]),
+    ),
+  );
+};
+
+export const findingsPage = (): string =>
+  page(
+    'Findings and reasons',
+    '## Findings',
+    table(
+      ['code', 'severity', 'meaning', 'cause', 'what to do'],
+      Object.entries(FINDINGS).map(([name, { severity, meaning, cause, cure }]) => [code(name), severity, meaning, cause, cure]),
+    ),
+    '## Reasons',
+    '`because`: why a pair is in its stage.',
+    table(
+      ['code', 'meaning'],
+      Object.entries(BECAUSE).map(([name, meaning]) => [code(name), meaning]),
+    ),
+  );
+
+interface Page {
+  /** From the root of the project. */
+  readonly path: string;
+  readonly text: () => string;
+}
+export const PAGES: readonly Page[] = [
+  { path: 'docs/commands.md', text: commandsPage },
+  { path: 'docs/configuration.md', text: configurationPage },
+  { path: 'docs/errors.md', text: errorsPage },
+  { path: 'docs/events.md', text: eventsPage },
+  { path: 'docs/findings.md', text: findingsPage },
+];
+
+export const fileOf = ({ path }: Page): string => fileURLToPath(new URL(`../${path}`, import.meta.url));
+
+/** A page as it stands in docs/: formatted like every other file. */
+export const formatted = async (one: Page): Promise<string> =>
+  format(one.text(), { ...(await resolveConfig(fileOf(one))), parser: 'markdown' });
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  mkdirSync(fileURLToPath(new URL('../docs', import.meta.url)), { recursive: true });
+  for (const one of PAGES) writeFileSync(fileOf(one), await formatted(one));
+}

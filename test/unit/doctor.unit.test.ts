@@ -1,0 +1,141 @@
+// `netkvm doctor` on this machine, and each of its checks on what it is meant to find.
+import { once } from 'node:events';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { runCli } from '../../src/host/cli.ts';
+import { loadConfig, type Overrides } from '../../src/host/config.ts';
+import { openControl } from '../../src/host/control.ts';
+import { runChecks, type Check } from '../../src/host/doctor-checks.ts';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'doctor-'));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const doctor = async (...words: string[]): Promise<{ code: number; text: string }> => {
+  const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+  const code = await runCli(['doctor', '--state-dir', join(folder, 'state'), ...words], {
+    stdin: new PassThrough(),
+    stdout,
+    stderr,
+  });
+  expect(stderr.read()).toBeNull();
+  return { code, text: String(stdout.read()) };
+};
+
+/** A /proc and /sys that a test made up. */
+const system = (files: Record<string, string>): string => {
+  const root = join(folder, 'root');
+  mkdirSync(join(root, 'proc'), { recursive: true });
+  for (const [path, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(root, path)), { recursive: true });
+    writeFileSync(join(root, path), text);
+  }
+  return root;
+};
+const check = async (name: string, overrides: Overrides = {}, root = '/'): Promise<Check> => {
+  const configuration = loadConfig(null, { 'service.stateDir': join(folder, 'state'), ...overrides });
+  const found = (await runChecks({ configuration, root, thorough_bytes: 1_000_000 })).find((one) => one.name === name);
+  if (!found) throw new Error(`there is no check ${name}`);
+  return found;
+};
+
+describe('a whole visit', () => {
+  test('on this machine finds nothing broken, and changes nothing', async () => {
+    const { code, text } = await doctor('--json');
+    const document = JSON.parse(text) as { checks: Check[] };
+    expect(document).toMatchObject({ schemaVersion: 1, healthy: true });
+    expect(code).toBe(0);
+    expect(document.checks.map(({ name, result }) => `${name} ${result}`)).toEqual(
+      expect.arrayContaining([
+        'configuration ok',
+        'node ok',
+        'foreignCalls ok',
+        'sockets ok',
+        'stateDir ok',
+        'log ok',
+        'service warning',
+      ]),
+    );
+    for (const { result, todo } of document.checks) expect(todo === null).toBe(result === 'ok');
+  });
+
+  test('with a broken configuration says so, and still makes the other checks', async () => {
+    const file = join(folder, 'bad.toml');
+    writeFileSync(file, 'nonsense');
+    const { code, text } = await doctor('--config', file);
+    expect(code).toBe(4);
+    expect(text).toMatch(/^failed {3}configuration .*bad\.toml:1:/);
+    expect(text).toMatch(/^ok {7}node/m);
+  });
+});
+
+describe('each check', () => {
+  const unprivileged = { 'proc/self/status': 'CapEff:\t0000000000000000\n', 'proc/sys/net/core/rmem_max': '212992\n' };
+
+  test('permissions and receive buffer, with and without CAP_NET_ADMIN', async () => {
+    const bare = system(unprivileged);
+    expect(await check('receiveBuffer', {}, bare)).toMatchObject({
+      result: 'warning',
+      text: expect.stringContaining('212992 bytes'),
+    });
+    expect(await check('receiveBuffer', { 'service.receiveBuffer_bytes': 65_536 }, bare)).toMatchObject({ result: 'ok' });
+    expect(await check('permissions', {}, bare)).toMatchObject({ result: 'ok' });
+    expect(await check('permissions', { 'policy.effects': 'on' }, bare)).toMatchObject({ result: 'failed' });
+    const able = system({ 'proc/self/status': 'CapEff:\t0000000000001000\n' });
+    expect(await check('permissions', { 'policy.effects': 'on' }, able)).toMatchObject({ result: 'ok' });
+    expect(await check('receiveBuffer', {}, able)).toMatchObject({ result: 'ok' });
+  });
+
+  test('programs that would fight matter only when something is touched', async () => {
+    const root = system({ 'proc/77/comm': 'NetworkManager\n', 'proc/78/comm': 'systemd-network\n', 'proc/79/comm': 'sh\n' });
+    expect(await check('rivals', {}, root)).toMatchObject({ result: 'ok', text: expect.stringContaining('NetworkManager (77)') });
+    expect(await check('rivals', { 'policy.effects': 'on' }, root)).toMatchObject({
+      result: 'warning',
+      text: 'running: NetworkManager (77), systemd-networkd (78)',
+    });
+  });
+
+  test('an old kernel', async () => {
+    const root = system({ 'proc/sys/kernel/osrelease': '4.18.0-553.el8.x86_64\n', 'sys/module/net_failover/x': '' });
+    expect(await check('kernel', {}, root)).toMatchObject({
+      result: 'warning',
+      text: expect.stringContaining('there are net_failover'),
+    });
+    expect(await check('kernel', {}, system({ 'proc/sys/kernel/osrelease': '6.1.0-18-amd64\n' }))).toMatchObject({
+      result: 'ok',
+    });
+    expect(await check('kernel', {}, system({ 'proc/sys/kernel/osrelease': '' }))).toMatchObject({ result: 'warning' });
+  });
+
+  test('a log that is damaged', async () => {
+    mkdirSync(join(folder, 'state'), { mode: 0o700 });
+    writeFileSync(join(folder, 'state/netkvm.db'), 'no database'.repeat(1000));
+    expect(await check('log')).toMatchObject({ result: 'failed', todo: expect.stringContaining('sets the file aside') });
+  });
+
+  test('a folder in whose place a file lies', async () => {
+    writeFileSync(join(folder, 'state'), '');
+    expect(await check('stateDir')).toMatchObject({ result: 'failed' });
+  });
+
+  test('a service that runs, one that hangs, one that died', async () => {
+    mkdirSync(join(folder, 'state'), { mode: 0o700 });
+    const path = join(folder, 'state/control.sock');
+    writeFileSync(join(folder, 'state/netkvm.pid'), '4242\n');
+    expect(await check('service')).toMatchObject({ result: 'warning', text: expect.stringContaining('process 4242') });
+    const control = await openControl({ path, handlers: {} });
+    expect(await check('service')).toMatchObject({ result: 'ok', text: expect.stringContaining(`process ${process.pid}`) });
+    await control.close();
+    const mute = createServer().listen(path);
+    await once(mute, 'listening');
+    chmodSync(path, 0o600);
+    expect(await check('service')).toMatchObject({ result: 'failed' });
+    mute.close();
+  });
+});
