@@ -144,6 +144,7 @@ export const COMMANDS: readonly Command[] = [
   {
     name: 'explain',
     summary: 'Say why a pair is where it is: the facts, the reasons, the events that led there.',
+    positionals: [{ name: 'FILE', meaning: 'A recording or a raw capture; without it the log is explained.' }],
     options: [
       PAIR,
       { name: 'at', value: 'SEQ', range: SEQ, meaning: 'As of this sequence number instead of now.' },

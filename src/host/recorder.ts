@@ -101,10 +101,8 @@ export class Recorder {
       for (const decision of decisions) this.#events.decided(decision, true);
       return;
     }
-    this.#group.add(events).then(
-      () => {
-        for (const decision of decisions) this.#events.decided(decision, false);
-      },
+    void this.#group.add(events).then(
+      () => decisions.forEach((decision) => this.#events.decided(decision, false)),
       (error: unknown) => {
         this.#keep(this.#outage ?? this.#begin(error), events);
         for (const decision of decisions) this.#events.decided(decision, true);
@@ -137,9 +135,9 @@ export class Recorder {
     const events = [...outage.backlog];
     const done = this.#group.add(events);
     this.#group.flush();
-    done.then(
+    void done.then(
       () => this.#end(outage, events.length),
-      () => {},
+      () => null,
     );
   }
 

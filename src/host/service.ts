@@ -65,23 +65,33 @@ export class Service {
   }
 
   /** Records the start and begins to watch. `ended` is called when the platform has nothing more to say. */
-  start(ended: (error: unknown) => void = () => {}): void {
+  start(ended: (error: Error | null) => void = () => {}): void {
     this.#recordStart(null);
     this.#sightings = this.#platform.sightings.subscribe({
       next: ({ at, observations }) => {
         this.#recorder.take(observations, at);
         if (!this.#watching) this.#sayWatching();
       },
-      error: ended,
+      error: (error: Error) => ended(error),
       complete: () => ended(null),
     });
   }
 
-  /** A new policy from here on. */
-  reload(policy: Policy): void {
-    if (JSON.stringify(policy) === JSON.stringify(this.#policy)) return;
-    this.#policy = policy;
-    this.#recorder.take([{ type: 'configuration.applied', data: { policy } }], this.#platform.now());
+  /** A new policy from here on; returns the names of what changed. */
+  reload(policy: Policy): string[] {
+    const names = Object.keys(policy) as (keyof Policy)[];
+    const changed = names.filter((name) => JSON.stringify(policy[name]) !== JSON.stringify(this.#policy[name]));
+    if (changed.length > 0) {
+      this.#policy = policy;
+      this.#recorder.take([{ type: 'configuration.applied', data: { policy } }], this.#platform.now());
+    }
+    return changed;
+  }
+
+  /** Drops whole segments of the log that are not among the newest `keep` events; returns how many events went. */
+  prune(keep: number): number {
+    const { log } = this.#options.opened;
+    return log.prune(log.head() - keep);
   }
 
   /** Records what an operator asked for, and does it. */
@@ -227,6 +237,8 @@ export class Service {
   }
 
   #sayTransition(entry: SettledEntry): void {
-    this.#lines.transition({ ...entry, previous: this.#shown.get(entry.mac) ?? null });
+    const before = this.#shown.get(entry.mac);
+    const previous = before === undefined ? null : { stage: before.stage, datapath: before.datapath };
+    this.#lines.transition({ ...entry, previous });
   }
 }

@@ -1,0 +1,103 @@
+// `netkvm record`: what this system says, into a file, without a service. Raw: the datagrams as the kernel sent them, with
+// the dumps that the platform asks for. Otherwise the service itself runs, observing, on a log of its own that becomes the
+// recording.
+import { createWriteStream, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Writable } from 'node:stream';
+import { CaptureWriter } from '../../adapters/linux/capture-writer.ts';
+import { LinuxPlatform } from '../../adapters/linux/platform.ts';
+import { writeRecording } from '../../adapters/log/recording-writer.ts';
+import { openLog } from '../../adapters/log/sqlite.ts';
+import { EXIT, NetkvmError } from '../../events/errors.ts';
+import type { Arguments } from '../arguments.ts';
+import type { Io, Run } from '../commands.ts';
+import { type Configuration, loadConfig } from '../config.ts';
+import { interrupted } from '../interrupt.ts';
+import { openLogger } from '../lines.ts';
+import { hostFacts, machineId } from '../machine-facts.ts';
+import { Service } from '../service.ts';
+import { headerFor } from './log.ts';
+import { packageVersion } from './version.ts';
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => resolve());
+  });
+
+const fileStream = (path: string): Promise<Writable> =>
+  new Promise((resolve, reject) => {
+    const stream = createWriteStream(path, { mode: 0o600 });
+    stream.once('open', () => resolve(stream));
+    stream.once('error', (error) => reject(new NetkvmError('recording.unwritable', `${path}: ${error.message}`)));
+  });
+
+const recordRaw = async (platform: LinuxPlatform, args: Arguments, io: Io, until: AbortSignal): Promise<number> => {
+  const path = args.text('output');
+  const stream = path === undefined ? (io.stdout as Writable) : await fileStream(path);
+  let failure: Error | null = null;
+  const broken = new AbortController();
+  stream.on('error', (error) => {
+    failure = error;
+    broken.abort();
+  });
+  const writer = new CaptureWriter(stream);
+  const raw = platform.datagrams.subscribe((message) => writer.write(message));
+  const sightings = platform.sightings.subscribe();
+  await aborted(AbortSignal.any([until, broken.signal]));
+  sightings.unsubscribe();
+  raw.unsubscribe();
+  await platform.close();
+  if (failure !== null) throw new NetkvmError('recording.unwritable', `${path ?? 'output'}: ${String(failure)}`);
+  if (path !== undefined) await writer.close();
+  return writer.lines;
+};
+
+const recordEvents = async (
+  platform: LinuxPlatform,
+  configuration: Configuration,
+  args: Arguments,
+  io: Io,
+  until: AbortSignal,
+) => {
+  const dir = mkdtempSync(join(tmpdir(), 'netkvm-record-'));
+  try {
+    const identity = { bootId: platform.bootId(), machineId: machineId() };
+    const opened = openLog(dir, identity);
+    const lines = await openLogger({ level: 'warn', destination: 2 });
+    const policy = { ...configuration.policy, effects: 'off' as const };
+    const { settings } = configuration;
+    const service = new Service({ platform, opened, settings, policy, lines, version: packageVersion(), host: hostFacts() });
+    service.start();
+    await aborted(until);
+    await service.stop('recorded');
+    const { log } = openLog(dir, identity);
+    const [first] = log.read(1);
+    if (first === undefined) throw new NetkvmError('recording.empty', 'nothing was recorded');
+    const target = args.text('output') ?? (io.stdout as Writable);
+    const events = await writeRecording(target, headerFor(first, log.head()), log.read(1));
+    log.close();
+    return events;
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+};
+
+export const run: Run = async (args, io) => {
+  if (process.platform !== 'linux')
+    throw new NetkvmError('platform.unsupported', `there is no adapter for ${process.platform} yet`);
+  const configuration = loadConfig(args.text('config'));
+  const { receiveBuffer_bytes, survey_ms } = configuration.settings;
+  const seconds = args.number('seconds');
+  const stop = interrupted();
+  const until = seconds === undefined ? stop : AbortSignal.any([stop, AbortSignal.timeout(seconds * 1000)]);
+  const platform = new LinuxPlatform({ receiveBuffer_bytes, surveyInterval_ms: survey_ms });
+  const count = args.flag('raw')
+    ? await recordRaw(platform, args, io, until)
+    : await recordEvents(platform, configuration, args, io, until);
+  const what = args.flag('raw') ? 'lines' : 'events';
+  if (args.flag('json')) io.stderr.write(`${JSON.stringify({ schemaVersion: 1, [what]: count })}\n`);
+  else io.stderr.write(`${count} ${what} recorded\n`);
+  return EXIT.done;
+};
