@@ -28,7 +28,7 @@ const [major, minor] = process.versions.node.split('.').map(Number);
 if (major > 22 || (major === 22 && minor >= 18)) {
   useCompileCache();
   const source = new URL('main.ts', import.meta.url);
-  await import(existsSync(source) ? source.href : new URL('../../dist/src/host/main.js', import.meta.url).href);
+  await import(existsSync(source) ? source.href : new URL('../../dist/main.js', import.meta.url).href);
 } else {
   process.stderr.write(`netkvm needs Node 22.18 or newer; this is ${process.version} (${process.execPath}) [node.version]\n`);
   process.exitCode = 2;

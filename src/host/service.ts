@@ -232,8 +232,8 @@ export class Service {
     this.#watching = true;
     const { adapters, pairs } = this.#story.guest;
     const { log } = this.#options.opened;
-    const after_ms = performance.now() - this.#began;
-    this.#lines.watching({ adapters: adapters.size, pairs: pairs.size, after_ms, log: log.path, head: this.#recorder.seq });
+    // Since the process began: what somebody who starts the service waits for.
+    this.#lines.watching({ adapters: adapters.size, pairs: pairs.size, after_ms: performance.now(), log: log.path, head: this.#recorder.seq });
   }
 
   #sayTransition(entry: SettledEntry): void {

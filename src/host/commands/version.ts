@@ -3,14 +3,19 @@ import { readFileSync } from 'node:fs';
 import { EXIT } from '../../events/errors.ts';
 import type { Run } from '../commands.ts';
 
-/** The package's version, from the package.json above this file (one folder higher up when built into dist/). */
+const NAME = 'netkvm-failover';
+/** How many folders up the package.json may be: the source lies deeper than the built files. */
+const UP = 5;
+
+/** The version of the package that this file belongs to. */
 export const packageVersion = (): string => {
-  for (const up of ['../../../package.json', '../../../../package.json']) {
+  for (let up = 1; up <= UP; up += 1) {
     try {
-      const { name, version } = JSON.parse(readFileSync(new URL(up, import.meta.url), 'utf8')) as Record<string, unknown>;
-      if (name === 'netkvm-failover' && typeof version === 'string') return version;
+      const text = readFileSync(new URL(`${'../'.repeat(up)}package.json`, import.meta.url), 'utf8');
+      const { name, version } = JSON.parse(text) as Record<string, unknown>;
+      if (name === NAME && typeof version === 'string') return version;
     } catch {
-      // Not there: the next place.
+      // Not there: one folder further up.
     }
   }
   return 'unknown';
