@@ -39,7 +39,7 @@ const LETTER = {
 test.each(Array.from(TABLE, (letter, index) => [index, LETTER[letter as keyof typeof LETTER]]))(
   'row %i is %s',
   (index, expected) => {
-    expect(state(index as number)).toBe(expected);
+    expect(state(index)).toBe(expected);
   },
 );
 
