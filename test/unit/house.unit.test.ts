@@ -46,7 +46,7 @@ describe.each(Object.keys(MAY_IMPORT))('%s', (room) => {
 
   test('imports downward only', () => {
     for (const path of files) {
-      for (const name of importsOf(path).filter((name) => name.startsWith('.'))) {
+      for (const name of importsOf(path).filter((found) => found.startsWith('.'))) {
         const target = roomOf(relative(ROOT, resolve(ROOT, dirname(path), name)));
         if (target === room) continue;
         expect(MAY_IMPORT[room], `${path} imports ${name}`).toContain(target);
