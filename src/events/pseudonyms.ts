@@ -41,7 +41,7 @@ const COMMON_NAME =
 const MAC_NAME = /^((?:en|wl)x)([0-9a-f]{12})$/i;
 /** Facts about a host that thousands of hosts share. */
 const COMMON_FACTS: ReadonlySet<string> = new Set(
-  'os kernel release arch platform node cpus memory_mib distribution hypervisor sqlite type'.split(' '),
+  'system kernel kernelVersion arch node platform distribution hypervisor'.split(' '),
 );
 
 const octets = (number: number, count: number): string[] =>

@@ -1,5 +1,5 @@
 // The database's layout, its version steps, and the look at a file before it is trusted. Whole numbers that can outgrow
-// 2^53 (nanoseconds) are written as BigInt and read as text. The log id and boot id, the same for thousands of events,
+// 2^53 (nanoseconds) are written and read as text. The log id and boot id, the same for thousands of events,
 // stand once in `runs`. `PRAGMA user_version` counts the steps of MIGRATIONS that a file has had.
 import type { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';

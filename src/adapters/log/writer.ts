@@ -112,7 +112,8 @@ export class SqliteLog extends SqliteReader implements EventLog {
 
   #write(event: NewEvent, seq: number, text: string): RecordedEvent {
     const { id, type, mono_ns, boot_ns, wall_ns, cause, episode } = event;
-    this.#insert.run(seq, id, type, BigInt(mono_ns), BigInt(boot_ns), BigInt(wall_ns), cause, episode, this.#run, text);
+    // Bound as text, the nanoseconds keep all 64 bits: the columns are INTEGER, and SQLite converts without loss or refuses.
+    this.#insert.run(seq, id, type, mono_ns, boot_ns, wall_ns, cause, episode, this.#run, text);
     return { ...event, seq, logId: this.logId, bootId: this.#bootId, v: SCHEMA_VERSION };
   }
 
