@@ -197,6 +197,8 @@ export const catalogue = {
         adapters: Type.Array(AdapterSchema, { maxItems: 65_536 }),
         functions: Type.Array(PciFunctionSchema, { maxItems: 65_536 }),
         addresses: Type.Array(AddressSchema, { maxItems: 65_536 }),
+        /** Windows: NETKVM's records. Where this is missing nothing is said of them. */
+        records: Type.Optional(Type.Array(DriverFactsSchema, { maxItems: 256 })),
       },
       Closed,
     ),

@@ -141,11 +141,10 @@ const FIELDS = ['seq', 'id', 'type', 'mono_ns', 'boot_ns', 'wall_ns', 'cause', '
 const INHERITED = ['v', 'logId', 'bootId'] as const;
 
 /**
- * The event in a line whose hash is right, given without its hash field and closing brace. Throws `recording.line` or
- * `recording.newer`.
+ * The event in a line that was parsed and whose hash is right. Throws `recording.line` or `recording.newer`.
  */
-export const decodeEvent = (text: string, running: Running, line: number): RecordedEvent => {
-  const fields = parsedLine(text, line);
+export const decodeEvent = (value: unknown, running: Running, line: number): RecordedEvent => {
+  const fields = checkedFields(value, line);
   const { seq, id, mono_ns, boot_ns, wall_ns, cause, episode } = fields;
   const { v = running.v, logId = running.logId, bootId = running.bootId } = fields;
   const envelope = { id, mono_ns, boot_ns, wall_ns, cause, episode };
@@ -189,20 +188,14 @@ const inheritedProblem = (v: unknown, logId: unknown, bootId: unknown): string |
   return isSeq(v) ? null : 'v is not a version';
 };
 
-const parsedLine = (text: string, line: number): Fields => {
-  let value: unknown;
-  try {
-    value = JSON.parse(`${text}}`);
-  } catch {
-    throw wrongLine(line, 'not JSON');
-  }
+const checkedFields = (value: unknown, line: number): Fields => {
   if (!isObject(value)) throw wrongLine(line, 'not an object');
   const fields: Fields = value;
   const { seq, id, type, mono_ns, boot_ns, wall_ns, cause, episode, data, v, logId, bootId } = fields;
-  // Twelve comparisons and a count say that exactly the known fields are there.
+  // Twelve comparisons and a count say that exactly the known fields and the hash are there.
   const own = [seq, id, type, mono_ns, boot_ns, wall_ns, cause, episode, data].includes(undefined) ? 0 : FIELDS.length;
   const inherited = (v === undefined ? 0 : 1) + (logId === undefined ? 0 : 1) + (bootId === undefined ? 0 : 1);
-  if (own === 0 || Object.keys(value).length !== own + inherited)
+  if (own === 0 || Object.keys(value).length !== own + inherited + 1)
     throw wrongLine(line, `the fields are not ${FIELDS.join(', ')}`);
   return fields;
 };

@@ -5,7 +5,7 @@ import { transition } from 'xstate';
 import type { DecisionKind } from '../events/catalogue.ts';
 import { pairChart } from './chart.ts';
 import { defaultPolicy } from './policy.ts';
-import { unpackView } from './view.ts';
+import { unpackView, VIEW_BITS } from './view.ts';
 
 export const STAGES = [
   'absent',
@@ -105,7 +105,7 @@ export const askChart = (from: Configuration, event: string, bits: number): Reac
   return { to: configurationOf(JSON.stringify(next.value)), requests: actions.map(requestOf) };
 };
 
-const VIEW_SPAN = 2 ** 16;
+const VIEW_SPAN = 2 ** Object.keys(VIEW_BITS).length;
 const EVENT_SPAN = 64;
 
 /** What the chart does with `event` in `from`, given the facts in `bits`. */

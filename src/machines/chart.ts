@@ -22,8 +22,12 @@ export type ChartEvent = { readonly type: (typeof CHART_EVENTS)[number] };
 
 const typing: { context: ChartContext; events: ChartEvent; input: ChartContext } = Object.create(null);
 
+const isBoundLate = (view: View): boolean =>
+  view.mayAct && view.holds && view.primary && view.bound && view.carrier && view.attachable && !view.held && !view.viaPrimary;
+
 const attaching = stateIn({ path: { failover: 'attaching' } });
 const switching = stateIn({ path: { failover: 'switching' } });
+const onPrimary = stateIn({ path: { failover: 'onPrimary' } });
 const detaching = stateIn({ path: { failover: 'detaching' } });
 const fallback = stateIn({ path: { failover: 'fallback' } });
 const fallbackWith = (reason: string) => stateIn({ path: { failover: { fallback: reason } } });
@@ -38,11 +42,15 @@ export const pairChart = setup({
     noPrimary: ({ context: { view } }) => !view.primary,
     primaryFound: ({ context: { view } }) => view.primary,
     // Where the standby is held while the primary is bound, a primary without carrier would mean no path at all.
-    primaryUsable: ({ context: { view } }) => view.primary && (!view.holds || view.carrier),
+    primaryUsable: ({ context: { view } }) => view.primary && view.attachable && (!view.holds || view.carrier),
+    unattachable: ({ context: { view } }) => view.primary && !view.attachable && !view.attached,
     deadWhileHeld: ({ context: { view } }) => view.holds && !view.carrier,
     incompatible: ({ context: { view } }) => view.primary && !view.compatible,
     nowCompatible: ({ context: { view } }) => view.compatible,
     bound: ({ context: { view } }) => view.primary && view.bound,
+    // A primary that came, bound as it was left, while the standby was live: it carries only after off and on.
+    boundLate: ({ context: { view } }) => isBoundLate(view),
+    boundInTime: ({ context: { view } }) => view.primary && view.bound && !isBoundLate(view),
     unbound: ({ context: { view } }) => !view.bound,
     carrierBack: ({ context: { view } }) => view.carrier && !view.flapping,
     carries: ({ context: { view } }) => view.primary && view.viaPrimary && !view.leaving,
@@ -61,15 +69,19 @@ export const pairChart = setup({
     exhausted: ({ context: { view } }) => view.exhausted,
 
     // What the facts call for. At most one of these becomes a decision at a time, in the order of the region `effects`.
-    wantsHold: and([attaching, ({ context: { view } }) => view.mayAct && view.holds && !view.held && !view.bound]),
-    wantsBind: and([attaching, ({ context: { view } }) => view.mayAct && (!view.holds || view.held) && !view.bound]),
+    wantsHold: and([attaching, ({ context: { view } }) => view.mayAct && view.holds && !view.held && !view.viaPrimary]),
+    wantsBind: and([
+      or([attaching, and([onPrimary, ({ context: { view } }) => view.holds])]),
+      // A primary that was started with other protocols still bound loses them without being held again.
+      ({ context: { view } }) => view.mayAct && (!view.holds || view.held || view.viaPrimary) && !view.bound,
+    ]),
     wantsUnbind: and([
       or([detaching, fallbackWith('noCarrier'), fallbackWith('incompatible'), fallbackWith('flapping')]),
-      ({ context: { view } }) => view.mayAct && view.holds && view.bound,
+      ({ context: { view } }) => view.mayAct && view.holds && view.attached,
     ]),
     wantsRelease: and([
       or([switching, fallback]),
-      ({ context: { view } }) => view.mayAct && view.held && (!view.bound || view.compatible),
+      ({ context: { view } }) => view.mayAct && view.held && (!view.attached || view.compatible),
     ]),
     wantsPrimary: and([
       switching,
@@ -138,9 +150,10 @@ export const pairChart = setup({
                 { guard: 'leaving', target: 'detaching' },
                 { guard: 'incompatible', target: 'fallback.incompatible' },
                 { guard: 'flapping', target: 'fallback.flapping' },
-                { guard: 'bound', target: 'switching' },
+                { guard: 'boundInTime', target: 'switching' },
                 { guard: 'primaryUsable', target: 'attaching' },
                 { guard: 'heldAndExpected', target: 'awaitingPrimary' },
+                { guard: 'unattachable', target: 'fallback.notAttached' },
                 { guard: 'primaryFound', target: 'fallback.noCarrier' },
                 { target: 'fallback' },
               ],
@@ -153,7 +166,9 @@ export const pairChart = setup({
                 { guard: 'incompatible', target: 'sorting' },
                 { guard: 'notHeld', target: 'fallback' },
               ],
-              after: { grace: 'fallback.noCarrier' },
+              after: {
+                grace: [{ guard: 'unattachable', target: 'fallback.notAttached' }, { target: 'fallback.noCarrier' }],
+              },
             },
             fallback: {
               description: 'The standby carries, or would carry, the traffic.',
@@ -174,7 +189,7 @@ export const pairChart = setup({
                   description: 'The primary is there, but was not bound or enslaved in time.',
                   always: [
                     { guard: 'noPrimary', target: 'noPrimary' },
-                    { guard: 'bound', target: '#pair.path.failover.sorting' },
+                    { guard: 'boundInTime', target: '#pair.path.failover.sorting' },
                   ],
                   after: { blockedRetry: { guard: 'mayAct', target: '#pair.path.failover.sorting' } },
                 },
@@ -213,7 +228,7 @@ export const pairChart = setup({
                 { guard: 'noPrimary', target: 'fallback' },
                 { guard: 'carries', target: 'onPrimary' },
                 { guard: 'incompatible', target: 'fallback.incompatible' },
-                { guard: 'bound', target: 'switching' },
+                { guard: 'boundInTime', target: 'switching' },
               ],
               after: { attachLimit: 'fallback.notAttached' },
             },

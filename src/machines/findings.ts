@@ -48,6 +48,39 @@ const lasting = (ms: number | null): string => (ms === null ? 'and it lasts' : `
 const nameOf = (adapter: Arrived | null): string =>
   adapter === null ? 'none' : `${adapter.facts.name}${adapter.facts.pci === null ? '' : ` (${adapter.facts.pci})`}`;
 
+/** What lasts, and so has a beginning and an end. */
+type LastingCode = 'noPath' | 'inboundHole' | 'carrierLost' | 'mtuMismatch' | 'secondPrimary' | 'attachFailed';
+
+/** The MTU that a primary should have: the master’s, or the standby’s where nothing joins them. */
+const referenceMtu = ({ roles: { master, standby } }: PairState): number | undefined => (master ?? standby)?.facts.mtu;
+
+/** The words for a span, with the names that hold when it begins. */
+const describe = (code: LastingCode, pair: PairState): Span['text'] => {
+  const { primary, surplus } = pair.roles;
+  const name = nameOf(primary);
+  switch (code) {
+    case 'noPath':
+      return (ms) => `no path ${lasting(ms)}`;
+    case 'inboundHole':
+      return (ms) =>
+        `everything that arrived on the standby was dropped ${lasting(ms)}: ${name} is registered, but does not carry`;
+    case 'carrierLost':
+      return (ms) => `${name} did not carry ${lasting(ms)}`;
+    case 'mtuMismatch': {
+      const mtus = `${name} has MTU ${primary?.facts.mtu}, the pair ${referenceMtu(pair)}`;
+      return (ms) => `${mtus}, ${lasting(ms)}`;
+    }
+    case 'secondPrimary': {
+      const names = surplus.map(nameOf).join(', ');
+      return (ms) => `${names} has this MAC too, beside ${name}, ${lasting(ms)}`;
+    }
+    case 'attachFailed': {
+      const verb = pair.mode === 'netkvm' ? 'bound' : 'enslaved';
+      return (ms) => `${name} is not ${verb}, ${lasting(ms)}`;
+    }
+  }
+};
+
 export class Findings {
   readonly #list: Finding[] = [];
   readonly #watches = new Map<string, Watch>();
@@ -110,16 +143,16 @@ export class Findings {
   }
 
   /** Begins or ends the span of `code` according to whether the condition holds. */
-  #span(watch: Watch, mac: string, code: FindingCode, holds: boolean, place: Place, after_ms: number, text: Span['text']): void {
+  #span(watch: Watch, pair: PairState, code: LastingCode, holds: boolean, place: Place, after_ms: number): void {
     const open = watch.spans.get(code);
     if (holds) {
-      if (open === undefined) watch.spans.set(code, { from: place, after_ms, text });
+      if (open === undefined) watch.spans.set(code, { from: place, after_ms, text: describe(code, pair) });
       return;
     }
     if (open === undefined) return;
     watch.spans.delete(code);
     const ms = msBetween(open.from.at_ns, place.at_ns);
-    if (ms >= open.after_ms) this.#keep(this.#finding(code, mac, open.from, place, open.text(ms)));
+    if (ms >= open.after_ms) this.#keep(this.#finding(code, pair.mac, open.from, place, open.text(ms)));
   }
 
   #noteEvent(event: Foldable, guest: Guest, place: Place): void {
@@ -189,45 +222,32 @@ export class Findings {
   #notePair(pair: PairState, guest: Guest, place: Place): void {
     const watch = this.#watch(pair.mac);
     const { settle_ms, flapLimit, attachLimit_ms } = guest.policy;
-    const { mode, roles, shown } = pair;
-    const has = (name: keyof typeof BIT) => (pair.bits & BIT[name]) !== 0;
+    const { mode, roles, shown, bits } = pair;
     const { standby, master, primary, surplus } = roles;
-    const masterUp = mode === 'netkvm' || master === null ? standby?.facts.up === true : master.facts.up;
+    const onPath = shown.datapath !== 'none';
+    const ours = (bits & BIT.ours) !== 0;
+    const present = (bits & BIT.primary) !== 0;
+    const bound = (bits & BIT.bound) !== 0;
 
     this.#returns(pair, watch, place);
-    const noPath = shown.datapath === 'none' && has('ours') && (watch.hadPath || masterUp);
-    if (shown.datapath !== 'none') watch.hadPath = true;
-    this.#span(watch, pair.mac, 'noPath', noPath, place, settle_ms, (ms) => `no path ${lasting(ms)}`);
-
-    const hole = mode === 'kernel' && has('bound') && shown.datapath === 'standby';
-    const primaryName = nameOf(primary);
-    this.#span(watch, pair.mac, 'inboundHole', hole, place, settle_ms, (ms) => {
-      return `everything that arrived on the standby was dropped ${lasting(ms)}: ${primaryName} is registered, but does not carry`;
-    });
-
-    const lost = shown.stage === 'fallback' && pair.configuration.leaf === 'noCarrier' && has('primary');
-    this.#span(watch, pair.mac, 'carrierLost', lost, place, settle_ms, (ms) => `${primaryName} did not carry ${lasting(ms)}`);
-
-    const reference = (master ?? standby)?.facts.mtu;
-    const mismatch = has('ours') && primary !== null && reference !== undefined && primary.facts.mtu !== reference;
-    const mtus = `${primaryName} has MTU ${primary?.facts.mtu}, the pair ${reference}`;
-    this.#span(watch, pair.mac, 'mtuMismatch', mismatch, place, settle_ms, (ms) => `${mtus}, ${lasting(ms)}`);
-
-    const second = surplus[0] ?? null;
-    const names = surplus.map(nameOf).join(', ');
-    const secondText = (ms: number | null) => `${names} has this MAC too, beside ${primaryName}, ${lasting(ms)}`;
-    this.#span(watch, pair.mac, 'secondPrimary', second !== null, place, settle_ms, secondText);
-
+    const masterUp = mode === 'netkvm' || master === null ? standby?.facts.up === true : master.facts.up;
+    this.#span(watch, pair, 'noPath', !onPath && ours && (watch.hadPath || masterUp), place, settle_ms);
+    watch.hadPath ||= onPath;
+    const hole = mode === 'kernel' && bound && shown.datapath === 'standby';
+    this.#span(watch, pair, 'inboundHole', hole, place, settle_ms);
+    this.#span(watch, pair, 'carrierLost', pair.configuration.leaf === 'noCarrier' && present, place, settle_ms);
+    const mtu = referenceMtu(pair);
+    const mismatch = ours && primary !== null && mtu !== undefined && primary.facts.mtu !== mtu;
+    this.#span(watch, pair, 'mtuMismatch', mismatch, place, settle_ms);
+    this.#span(watch, pair, 'secondPrimary', surplus.length > 0, place, settle_ms);
     // The kernel enslaves while it registers a device: one that came without a master will never get one.
-    const unattached = has('ours') && has('primary') && !has('bound');
     const patience_ms = mode === 'kernel' ? settle_ms : attachLimit_ms;
-    const unattachedText = (ms: number | null) =>
-      `${primaryName} is not ${mode === 'netkvm' ? 'bound' : 'enslaved'}, ${lasting(ms)}`;
-    this.#span(watch, pair.mac, 'attachFailed', unattached, place, patience_ms, unattachedText);
+    this.#span(watch, pair, 'attachFailed', ours && present && !bound, place, patience_ms);
 
     const flapping = pair.losses.length >= flapLimit;
     if (flapping && !watch.flapped) {
-      this.#point('flapping', pair.mac, place, `${primaryName} lost its carrier ${pair.losses.length} times within the window`);
+      const text = `${nameOf(primary)} lost its carrier ${pair.losses.length} times within the window`;
+      this.#point('flapping', pair.mac, place, text);
     }
     watch.flapped = flapping;
   }

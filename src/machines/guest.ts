@@ -3,10 +3,10 @@
 // `apply` is a function of the state and the event alone (no clock, no random, no I/O). The state is updated in place,
 // because one owner folds it and a copy per event would cost more than the fold; `snapshot` gives a copy for a
 // checkpoint. What a step asks for (decisions, timers) is returned, never executed.
-import type { Adapter, Decision, DriverFacts, PciFunction, Policy } from '../events/catalogue.ts';
+import type { Adapter, Decision, DriverFacts, EventData, PciFunction, Policy } from '../events/catalogue.ts';
 import type { Foldable } from '../events/envelope.ts';
 import { configurationOf, type DelayName, delayOf, react, type TimerId } from './chart-table.ts';
-import { becauseOf, decide, lookAt, newPair, type PairState, type Shown } from './pair.ts';
+import { becauseOf, decide, lookAgain, lookAt, newPair, type PairState, type Shown } from './pair.ts';
 import { defaultPolicy } from './policy.ts';
 import { type Arrived, hasStandby, type Identity, identityOf, isSame, rolesOf } from './roles.ts';
 import { BIT } from './view.ts';
@@ -50,7 +50,14 @@ export interface Step {
   readonly episode: string | null;
   readonly divergence: Divergence | null;
 }
-type Growing = { changes: Change[]; decisions: Decision[]; timers: (ArmTimer | CancelTimer)[]; divergence: Divergence | null };
+interface Growing extends Step {
+  touched: readonly PairState[];
+  readonly changes: Change[];
+  readonly decisions: Decision[];
+  readonly timers: (ArmTimer | CancelTimer)[];
+  episode: string | null;
+  divergence: Divergence | null;
+}
 
 const NOTHING: Step = Object.freeze({ touched: [], changes: [], decisions: [], timers: [], episode: null, divergence: null });
 
@@ -75,6 +82,8 @@ export class Guest {
   bootId: string | null = null;
   /** Installed failover protocols (Windows). */
   readonly protocols = new Set<string>();
+  /** The failover protocol was seen to be missing (Windows); not merely not seen. */
+  protocolMissing = false;
   /** Decisions that this fold has made and that the log has not confirmed yet. */
   readonly unconfirmed: Decision[] = [];
   readonly #members = new Map<string, Arrived[]>();
@@ -89,21 +98,20 @@ export class Guest {
 
   /** Folds one event. Events come in the order of their sequence numbers, each exactly once. */
   apply(event: Foldable): Step {
-    const step: Growing = { changes: [], decisions: [], timers: [], divergence: null };
+    const step: Growing = { touched: NOTHING.touched, changes: [], decisions: [], timers: [], episode: null, divergence: null };
     if (event.type !== 'decision.made' && this.unconfirmed.length > 0) {
       const [missing] = this.unconfirmed.splice(0);
       step.divergence = { seq: event.seq, expected: JSON.stringify(missing), recorded: event.type };
     }
     const touched = this.#take(event, step);
-    if (touched === null || touched.length === 0)
-      return step.divergence === null ? NOTHING : { ...step, touched: [], episode: null };
-    let episode: string | null = null;
+    if (touched === null || touched.length === 0) return step.divergence === null ? NOTHING : step;
+    step.touched = touched;
     for (const pair of touched) {
       const before = pair.episode;
       this.#settle(pair, event, step);
-      episode ??= before ?? pair.episode;
+      step.episode ??= before ?? pair.episode;
     }
-    return { ...step, touched, episode };
+    return step;
   }
 
   /** Takes the facts out of an event; returns the pairs whose facts may have changed, null when no pair is concerned. */
@@ -139,10 +147,12 @@ export class Guest {
         return this.#takeDriverFacts(event.data.mac, null);
       case 'protocol.installed':
         this.protocols.add(event.data.name);
-        return null;
+        this.protocolMissing = false;
+        return [...this.pairs.values()];
       case 'protocol.removed':
         this.protocols.delete(event.data.name);
-        return null;
+        this.protocolMissing = true;
+        return [...this.pairs.values()];
       case 'departure.signalled':
         return this.#signal(event.data.address);
       case 'timer.elapsed':
@@ -186,17 +196,23 @@ export class Guest {
     let pair = this.pairs.get(key);
     if (pair === undefined) {
       if (!hasStandby(members, named)) return [];
-      pair = newPair(key);
+      pair = newPair(key, this.#named.has(key));
       this.pairs.set(key, pair);
     }
     const before = identityOf(pair.roles.primary);
-    pair.roles = rolesOf(members, (ifindex) => this.adapters.get(ifindex), named, before);
+    pair.roles = rolesOf(members, (ifindex) => this.adapters.get(ifindex), named, this.#taken(pair, members) ?? before);
     pair.mode = pair.driverFacts === null ? pair.roles.mode : 'netkvm';
     if (!isSame(pair.roles.primary, before)) {
       pair.leaving = false;
       pair.losses = [];
     }
     return [pair];
+  }
+
+  /** NETKVM: the primary that the driver itself has taken, where it says so. */
+  #taken({ driverFacts }: PairState, members: readonly Arrived[]): Identity | null {
+    if (driverFacts?.hasVf !== true) return null;
+    return identityOf(members.find(({ facts }) => facts.ifindex === driverFacts.vfIfIndex) ?? null);
   }
 
   /** Pairs that have this adapter as their master although its MAC is another one. */
@@ -248,6 +264,11 @@ export class Guest {
       if (name !== 'up' && name !== 'carrier' && name !== 'slave' && name !== 'mtu') structural = true;
     }
     if (structural) {
+      // Leaving and joining would make another primary of it: its sign, its losses and its place before a second one are lost.
+      if (this.#key({ ...facts, ...changed }) === key) {
+        Object.assign(facts, changed);
+        return [...new Set([...this.#regroup(key), ...this.#mastered(facts.ifindex, key)])];
+      }
       const left = this.#leave(known);
       Object.assign(facts, changed);
       return [...new Set([...left, ...this.#join(known)])];
@@ -258,7 +279,7 @@ export class Guest {
     return facts.kind === null ? [] : this.#mastered(facts.ifindex, key);
   }
 
-  #survey({ adapters, functions }: { adapters: readonly Adapter[]; functions: readonly PciFunction[] }, seq: number) {
+  #survey({ adapters, functions, records }: EventData<'survey.taken'>, seq: number) {
     const touched = new Set<PairState>();
     const note = (pairs: readonly PairState[] | null) => pairs?.forEach((pair) => touched.add(pair));
     const listed = new Set(adapters.map(({ ifindex }) => ifindex));
@@ -270,6 +291,11 @@ export class Guest {
     }
     this.functions.clear();
     for (const item of functions) this.functions.set(item.address, item);
+    if (records !== undefined) {
+      const known = [...this.pairs.values()].filter(({ driverFacts }) => driverFacts !== null).map(({ mac }) => mac);
+      const reported = new Map(records.toReversed().map((record) => [record.mac, record]));
+      for (const mac of new Set([...known, ...reported.keys()])) note(this.#takeDriverFacts(mac, reported.get(mac) ?? null));
+    }
     return [...touched];
   }
 
@@ -277,7 +303,7 @@ export class Guest {
     let pair = this.pairs.get(mac);
     if (pair === undefined) {
       if (facts === null) return [];
-      pair = newPair(mac);
+      pair = newPair(mac, this.#named.has(mac));
       this.pairs.set(mac, pair);
     }
     pair.driverFacts = facts;
@@ -307,6 +333,7 @@ export class Guest {
   #configure(policy: Policy): PairState[] {
     this.policy = policy;
     this.#named = new Map(policy.pairs.map((pair) => [pair.mac, pair]));
+    for (const pair of this.pairs.values()) pair.listed = this.#named.has(pair.mac);
     const keys = new Set([...this.pairs.keys(), ...this.#named.keys()]);
     return [...keys].flatMap((key) => this.#regroup(key));
   }
@@ -335,7 +362,10 @@ export class Guest {
     const pair = this.pairs.get(mac);
     if (pair?.timers.get(timer) !== armedBy) return null;
     pair.timers.delete(timer);
+    const { leaf } = pair.configuration;
     this.#react(pair, timer, event, step);
+    // A path that time has moved is news for an effect that waits for some: what is wanted now may be another one.
+    if (pair.configuration.leaf !== leaf) this.#react(pair, 'facts', event, step);
     return [pair];
   }
 
@@ -371,7 +401,9 @@ export class Guest {
     const from = pair.configuration;
     const { to, requests } = this.#chart(from, name, pair.bits);
     pair.configuration = to;
-    if (from.leaf === 'onPrimary' && to.leaf === 'noCarrier') this.#countLoss(pair, event);
+    if (from.leaf === 'onPrimary' && (to.leaf === 'noCarrier' || to.leaf === 'flapping')) this.#countLoss(pair, event);
+    // Elsewhere another effect is wanted, which was not tried yet.
+    if (from.leaf !== to.leaf) pair.attempts = 0;
     for (const request of requests) {
       switch (request.op) {
         case 'arm':
@@ -401,43 +433,45 @@ export class Guest {
     }
   }
 
-  #look(pair: PairState) {
-    return lookAt(pair, this.policy, this.#named.has(pair.mac));
-  }
-
   /** Shows the chart the facts until it has nothing more to say, and notes what changed. */
   #settle(pair: PairState, event: Foldable, step: Growing): void {
-    const before = { stage: pair.shown.stage, datapath: pair.shown.datapath, because: pair.shown.because };
-    let view = this.#look(pair);
-    if (((view.bits ^ pair.bits) & ~BIT.exhausted) !== 0) {
+    const { shown } = pair;
+    const { stage, datapath, because } = shown;
+    // While it is left alone for flapping, only the hold time forgets.
+    if (pair.losses.length > 0 && pair.configuration.leaf !== 'flapping') this.#forgetOldLosses(pair, event);
+    let bits = lookAt(pair, this.policy, this.protocolMissing);
+    if (((bits ^ pair.bits) & ~BIT.exhausted) !== 0) {
       pair.attempts = 0;
-      view = this.#look(pair);
+      bits = lookAgain(bits, pair, this.policy);
     }
     for (let round = 0; ; round += 1) {
       if (round === MAX_ROUNDS) throw new Error(`the chart of ${pair.mac} does not come to rest (event ${event.seq})`);
-      if (view.bits !== pair.bits) {
-        pair.bits = view.bits;
+      if (bits !== pair.bits) {
+        pair.bits = bits;
         this.#react(pair, 'facts', event, step);
-      } else if (pair.configuration.effects === 'free' && (view.bits & BIT.mayAct) !== 0) {
+      } else if (pair.configuration.effects === 'free' && (bits & BIT.mayAct) !== 0) {
         const { configuration } = pair;
         this.#react(pair, 'act', event, step);
         if (pair.configuration === configuration) break;
       } else break;
-      view = this.#look(pair);
+      bits = lookAgain(bits, pair, this.policy);
     }
-    const { stage } = pair.configuration;
-    pair.shown.stage = stage;
-    pair.shown.datapath = view.datapath;
-    pair.shown.because = becauseOf(pair);
-    const { datapath, because } = pair.shown;
-    if (stage !== before.stage || datapath !== before.datapath || because !== before.because) step.changes.push({ pair, before });
-    const resting = stage === 'onPrimary' || stage === 'standalone' || stage === 'absent';
+    shown.stage = pair.configuration.stage;
+    shown.because = becauseOf(pair);
+    if (shown.stage !== stage || shown.datapath !== datapath || shown.because !== because)
+      step.changes.push({ pair, before: { stage, datapath, because } });
+    const resting = shown.stage === 'onPrimary' || shown.stage === 'standalone' || shown.stage === 'absent';
     pair.episode = resting ? null : (pair.episode ?? `e${event.seq}`);
   }
 
   #countLoss(pair: PairState, event: Foldable): void {
-    const now_ms = Number(event.mono_ns) / 1e6;
-    pair.losses = [...pair.losses.filter((at) => now_ms - at < this.policy.flapWindow_ms), now_ms].slice(-this.policy.flapLimit);
+    this.#forgetOldLosses(pair, event);
+    pair.losses = [...pair.losses, Number(event.mono_ns) / 1e6].slice(-this.policy.flapLimit);
+  }
+
+  #forgetOldLosses(pair: PairState, event: Foldable): void {
+    const since_ms = Number(event.mono_ns) / 1e6 - this.policy.flapWindow_ms;
+    if ((pair.losses[0] ?? Infinity) <= since_ms) pair.losses = pair.losses.filter((at) => at > since_ms);
   }
 
   // Checkpoints.
@@ -449,6 +483,7 @@ export class Guest {
       policy: this.policy,
       byCurrentMac: this.#byCurrentMac,
       protocols: [...this.protocols],
+      protocolMissing: this.protocolMissing,
       adapters: [...this.adapters.values()].map(({ facts, arrival }) => ({ facts: { ...facts }, arrival })),
       functions: [...this.functions.values()],
       pairs: [...this.pairs.values()].map((pair) => ({
@@ -472,9 +507,11 @@ export class Guest {
     this.bootId = snapshot.bootId;
     this.#byCurrentMac = snapshot.byCurrentMac;
     for (const name of snapshot.protocols) this.protocols.add(name);
+    this.protocolMissing = snapshot.protocolMissing;
     for (const item of snapshot.functions) this.functions.set(item.address, item);
     this.#configure(snapshot.policy);
-    for (const saved of snapshot.pairs) this.pairs.set(saved.mac, { ...newPair(saved.mac), driverFacts: saved.driverFacts });
+    for (const saved of snapshot.pairs)
+      this.pairs.set(saved.mac, { ...newPair(saved.mac, this.#named.has(saved.mac)), driverFacts: saved.driverFacts });
     for (const { facts, arrival } of snapshot.adapters) this.#join({ facts: { ...facts }, arrival });
     for (const saved of snapshot.pairs) {
       const pair = this.pairs.get(saved.mac);
@@ -495,7 +532,7 @@ export class Guest {
       pair.losses = saved.losses;
       pair.episode = saved.episode;
       pair.shown.stage = pair.configuration.stage;
-      pair.shown.datapath = this.#look(pair).datapath;
+      lookAt(pair, this.policy, this.protocolMissing);
       pair.shown.because = becauseOf(pair);
     }
   }
@@ -515,6 +552,7 @@ export interface GuestSnapshot {
   readonly policy: Policy;
   readonly byCurrentMac: boolean;
   readonly protocols: readonly string[];
+  readonly protocolMissing: boolean;
   readonly adapters: readonly Arrived[];
   readonly functions: readonly PciFunction[];
   readonly pairs: readonly {

@@ -17,6 +17,8 @@ export interface Shown {
 /** Updated in place by the fold that owns it (guest.ts); everybody else reads. */
 export interface PairState {
   readonly mac: string;
+  /** Named in the policy: effects may touch it. */
+  listed: boolean;
   mode: Mode;
   roles: Roles;
   /** Windows: the driver's record for this MAC. */
@@ -40,8 +42,9 @@ export interface PairState {
 
 const nobody: Roles = { mode: 'none', standby: null, master: null, primary: null, surplus: [] };
 
-export const newPair = (mac: string): PairState => ({
+export const newPair = (mac: string, listed: boolean): PairState => ({
   mac,
+  listed,
   mode: 'none',
   roles: nobody,
   driverFacts: null,
@@ -65,8 +68,9 @@ const enslavedTo = (member: Arrived | null, master: Arrived | null): boolean =>
 /** The bond's active member: what the members say of themselves, else what the bond says. */
 const isActive = (member: Arrived | null, { master, standby, primary }: Roles): boolean => {
   if (member === null || !enslavedTo(member, master)) return false;
-  const claims = [standby, primary].filter((other) => enslavedTo(other, master) && other?.facts.slave?.active === true);
-  if (claims.length === 1) return claims[0] === member;
+  const claimed = enslavedTo(standby, master) && standby?.facts.slave?.active === true;
+  const claimedByPrimary = enslavedTo(primary, master) && primary?.facts.slave?.active === true;
+  if (claimed !== claimedByPrimary) return member === (claimed ? standby : primary);
   return master?.facts.bond?.activeSlave === member.facts.ifindex;
 };
 
@@ -75,8 +79,10 @@ const datapathOf = ({ mode, roles, driverFacts }: PairState): Datapath => {
   switch (mode) {
     case 'netkvm': {
       if (driverFacts === null) return 'none';
+      // What is above the adapter sees no link while it is held down, whichever way frames would go (ParaNdis_SynchronizeLinkState).
+      if (driverFacts.suppressLink) return 'none';
       if (driverFacts.started) return driverFacts.vfLink ? 'primary' : 'none';
-      return driverFacts.virtioLink && !driverFacts.suppressLink ? 'standby' : 'none';
+      return driverFacts.virtioLink ? 'standby' : 'none';
     }
     case 'kernel': {
       if (master?.facts.up !== true) return 'none';
@@ -101,40 +107,61 @@ const isCompatible = ({ mode, roles: { standby, master, primary } }: PairState):
   return true;
 };
 
+const FAILOVER_PROTOCOL = 'vioprot';
+
+/** NETKVM: the driver has a VF, and no other protocol is bound to it; what no adapter tells is taken for granted. */
+const isBoundAlone = ({ driverFacts, roles: { primary } }: PairState): boolean => {
+  if (driverFacts?.hasVf !== true) return false;
+  const protocols = Object.entries(primary?.facts.protocols ?? {});
+  return protocols.every(([name, on]) => !on || name.toLowerCase() === FAILOVER_PROTOCOL);
+};
+
 const isFlapping = ({ losses, mode }: PairState, policy: Policy): boolean =>
   mode !== 'kernel' && losses.length >= policy.flapLimit;
 
-const flag = (name: keyof typeof BIT, on: boolean): number => (on ? BIT[name] : 0);
+// As constants of the module: looked up by name for every event they cost more than the rest.
+const { standby: STANDBY, ours: OURS, held: HELD, expected: EXPECTED, primary: PRIMARY, compatible: COMPATIBLE } = BIT;
+const { bound: BOUND, carrier: CARRIER, standbyReady: STANDBY_READY, viaPrimary: VIA_PRIMARY } = BIT;
+const { viaStandby: VIA_STANDBY, leaving: LEAVING, flapping: FLAPPING, mayAct: MAY_ACT, holds: HOLDS } = BIT;
+const { exhausted: EXHAUSTED, attached: ATTACHED, attachable: ATTACHABLE } = BIT;
 
-/** Computes the packed view and the datapath anew. */
-export const lookAt = (pair: PairState, policy: Policy, listed: boolean): { bits: number; datapath: Datapath } => {
+/** The part of the view that the fold itself remembers, and a reaction of the chart may change. */
+const OWN = LEAVING | FLAPPING | EXHAUSTED;
+const ownBits = (pair: PairState, policy: Policy): number =>
+  (pair.leaving ? LEAVING : 0) | (isFlapping(pair, policy) ? FLAPPING : 0) | (pair.attempts >= policy.retryLimit ? EXHAUSTED : 0);
+
+/** The packed view after a reaction of the chart: the world is as it was. */
+export const lookAgain = (bits: number, pair: PairState, policy: Policy): number => (bits & ~OWN) | ownBits(pair, policy);
+
+/** Computes the packed view anew, and the datapath (into `shown`). */
+export const lookAt = (pair: PairState, policy: Policy, protocolMissing: boolean): number => {
   const { mode, roles, driverFacts } = pair;
   const { standby, master, primary } = roles;
   const netkvm = mode === 'netkvm';
   const datapath = datapathOf(pair);
-  const bits =
-    flag('standby', driverFacts === null ? standby !== null : driverFacts.virtio) |
-    flag('ours', netkvm ? driverFacts?.isStandby === true : mode !== 'none') |
-    flag('held', driverFacts?.suppressLink === true) |
-    flag('expected', policy.expectPrimary) |
-    flag('primary', primary !== null || driverFacts?.hasVf === true) |
-    flag('compatible', isCompatible(pair)) |
-    flag('bound', netkvm ? driverFacts?.hasVf === true : enslavedTo(primary, master)) |
-    flag('carrier', netkvm && primary === null ? driverFacts?.vfLink === true : carries(primary)) |
-    flag('standbyReady', netkvm ? driverFacts?.virtioLink === true : carries(standby)) |
-    flag('viaPrimary', datapath === 'primary') |
-    flag('viaStandby', datapath === 'standby') |
-    flag('leaving', pair.leaving) |
-    flag('flapping', isFlapping(pair, policy)) |
-    flag('mayAct', listed && policy.effects !== 'off' && (netkvm || mode === 'bond')) |
-    flag('holds', netkvm) |
-    flag('exhausted', pair.attempts >= policy.retryLimit);
-  return { bits, datapath };
+  pair.shown.datapath = datapath;
+  const mayAct = pair.listed && policy.effects !== 'off' && (netkvm || mode === 'bond');
+  return (
+    ((driverFacts === null ? standby !== null : driverFacts.virtio) ? STANDBY : 0) |
+    ((netkvm ? driverFacts?.isStandby === true : mode !== 'none') ? OURS : 0) |
+    (driverFacts?.suppressLink === true ? HELD : 0) |
+    (policy.expectPrimary ? EXPECTED : 0) |
+    (primary !== null || driverFacts?.hasVf === true ? PRIMARY : 0) |
+    (isCompatible(pair) ? COMPATIBLE : 0) |
+    ((netkvm ? isBoundAlone(pair) : enslavedTo(primary, master)) ? BOUND : 0) |
+    ((netkvm ? driverFacts?.hasVf === true : enslavedTo(primary, master)) ? ATTACHED : 0) |
+    (netkvm && protocolMissing ? 0 : ATTACHABLE) |
+    ((netkvm && primary === null ? driverFacts?.vfLink === true : carries(primary)) ? CARRIER : 0) |
+    ((netkvm ? driverFacts?.virtioLink === true : carries(standby) && master?.facts.up !== false) ? STANDBY_READY : 0) |
+    (datapath === 'primary' ? VIA_PRIMARY : datapath === 'standby' ? VIA_STANDBY : 0) |
+    (mayAct ? MAY_ACT : 0) |
+    (netkvm ? HOLDS : 0) |
+    ownBits(pair, policy)
+  );
 };
 
 /** Why the pair is in its stage: one of the reasons in reasons.ts. */
 export const becauseOf = ({ configuration, bits, mode, roles }: PairState): Because => {
-  const has = (name: keyof typeof BIT) => (bits & BIT[name]) !== 0;
   const masterDown = mode !== 'netkvm' && roles.master?.facts.up === false;
   switch (configuration.stage) {
     case 'absent':
@@ -148,12 +175,12 @@ export const becauseOf = ({ configuration, bits, mode, roles }: PairState): Beca
     case 'onPrimary':
       return 'primary.carries';
     case 'detaching':
-      if (has('leaving')) return 'primary.leaving';
-      return has('primary') ? 'primary.unbound' : 'primary.absent';
+      if ((bits & LEAVING) !== 0) return 'primary.leaving';
+      return (bits & PRIMARY) !== 0 ? 'primary.unbound' : 'primary.absent';
     case 'switching':
-      if (has('held')) return 'link.held';
+      if ((bits & HELD) !== 0) return 'link.held';
       if (masterDown) return 'master.down';
-      return has('carrier') ? 'primary.notActive' : 'primary.noCarrier';
+      return (bits & CARRIER) !== 0 ? 'primary.notActive' : 'primary.noCarrier';
     case 'fallback':
       switch (configuration.leaf) {
         case 'incompatible':
@@ -162,7 +189,7 @@ export const becauseOf = ({ configuration, bits, mode, roles }: PairState): Beca
           return 'primary.notAttached';
         case 'noCarrier':
           if (masterDown) return 'master.down';
-          return has('carrier') ? 'primary.notActive' : 'primary.noCarrier';
+          return (bits & CARRIER) !== 0 ? 'primary.notActive' : 'primary.noCarrier';
         case 'flapping':
           return 'primary.flapping';
         case 'departing':

@@ -1,4 +1,4 @@
-// What the pair's chart sees of the world: fifteen yes-or-no facts, and nothing else. Guards read them by name; the fold
+// What the pair's chart sees of the world: eighteen yes-or-no facts, and nothing else. Guards read them by name; the fold
 // keeps them packed in one integer, so that "did anything change?" is one comparison and a transition one table lookup.
 
 export const VIEW_BITS = {
@@ -8,9 +8,11 @@ export const VIEW_BITS = {
   expected: 'A primary is expected, so a held standby waits for it.',
   primary: 'A primary with the pair’s MAC exists.',
   compatible: 'The primary may be paired (equal MTU).',
-  bound: 'The primary is bound to the protocol, or enslaved.',
+  bound: 'The primary is bound to the failover protocol and to nothing else (NETKVM), or enslaved.',
+  attached: 'The driver has a primary for this MAC (NETKVM), whatever else is bound to it; or it is enslaved.',
+  attachable: 'A primary can be attached: the failover protocol is not missing (NETKVM).',
   carrier: 'The primary is up and has carrier.',
-  standbyReady: 'The standby is up and has carrier.',
+  standbyReady: 'The standby (and its master, if it has one) is up and has carrier.',
   viaPrimary: 'The guest transmits over the primary.',
   viaStandby: 'The guest transmits over the standby.',
   leaving: 'A sign says that the primary is about to leave.',

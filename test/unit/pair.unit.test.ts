@@ -110,6 +110,19 @@ describe('kernel mode: net_failover switches, we follow', () => {
     expect(teller.state).toBe('attaching standby primary.found');
   });
 
+  test('a rename changes nobody’s role, and forgets nothing', () => {
+    const teller = paired();
+    teller.tell(appeared({ ...trio.primary, ifindex: 5, device: '0000:03:00.0', pci: '0000:03:00.0', master: null }));
+    teller.tell({ type: 'departure.signalled', data: { address: '0000:02:00.0', sign: 'ptpRemoved' } });
+    const { state } = teller;
+    const arrival = teller.pair.roles.primary?.arrival;
+    teller.tell(changed(4, { name: 'enp2s0' }), changed(3, { name: 'enp1s0nsby' }), changed(2, { name: 'enp1s0' }));
+    expect(teller.state).toBe(state);
+    expect(teller.pair.leaving).toBe(true);
+    expect(teller.pair.roles.primary?.facts.ifindex).toBe(4);
+    expect(teller.pair.roles.primary?.arrival).toBe(arrival);
+  });
+
   test('an ifindex that is used again is another device', () => {
     const teller = paired();
     const first = teller.pair.roles.primary?.arrival;
@@ -234,6 +247,17 @@ describe('bond mode', () => {
     teller.wait(10_000);
     expect(teller.state).toBe('switching standby primary.notActive');
     expect(teller.decided.at(-1)).toBe('activatePrimary');
+  });
+
+  test('carrier losses long ago do not count as flapping', () => {
+    const teller = carried();
+    for (let loss = 0; loss < 10; loss += 1) {
+      teller.wait(9000);
+      teller.tell(changed(4, { carrier: false }));
+      if (teller.pair.pending !== null) teller.conclude('succeeded');
+      teller.tell(changed(4, { carrier: true }));
+      expect(teller.state).toBe('onPrimary primary primary.carries');
+    }
   });
 
   test('a failed effect is tried again after a pause, and only so often', () => {

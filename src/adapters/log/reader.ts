@@ -14,6 +14,9 @@ import { LARGE_CHARS } from './schema.ts';
 
 /** Events in a page. More gain nothing; one large event (a survey of thousands of adapters) is a page of its own. */
 export const PAGE_EVENTS = 512;
+/** How many parsed data are kept for further events with the same text, and how long such a text may be. */
+const SHARED_LIMIT = 4096;
+const SHARED_CHARS = 512;
 /** How often a follower looks for events of another process. One look costs some microseconds. */
 const POLL_MS = 50;
 
@@ -59,12 +62,19 @@ const ours = <T>(path: string, compile: () => T): T => {
   }
 };
 
+const frozen = <T>(value: T): T => {
+  if (typeof value === 'object' && value !== null) Object.values(Object.freeze(value)).forEach(frozen);
+  return value;
+};
+
 export class SqliteReader implements LogReader {
   readonly path: string;
   logId: string;
   protected readonly db: DatabaseSync;
   protected readonly statements: ReturnType<typeof prepare>;
   readonly #runs = new Map<number, Run>();
+  /** Parsed data by its text (#parseShared). */
+  readonly #shared = new Map<string, unknown>();
   readonly #waiting = new Set<() => void>();
   readonly #inode: number;
   #open = true;
@@ -179,24 +189,23 @@ export class SqliteReader implements LogReader {
   }
 
   #foldables(rows: readonly Row[]): Foldable[] {
-    const parsed = this.#parseAll(rows);
-    return rows.map((row, index) => {
-      const [seq, written, mono_ns, v] = row as readonly [number, string, string, number];
+    return rows.map((row) => {
+      const [seq, written, mono_ns, v, text] = row as readonly [number, string, string, number, string];
+      const data = this.#shared.get(text) ?? this.#parseShared(seq, text);
       const type = eventTypeOf(written);
-      if (v === SCHEMA_VERSION && type !== undefined) return { seq, type, mono_ns, data: parsed[index] } as Foldable;
-      return { seq, mono_ns, ...this.#lifted(seq, written, v, parsed[index]) } as Foldable;
+      if (v === SCHEMA_VERSION && type !== undefined) return { seq, type, mono_ns, data } as Foldable;
+      return { seq, mono_ns, ...this.#lifted(seq, written, v, data) } as Foldable;
     });
   }
 
-  // One call of the parser for a page is faster than one an event. Where it fails, the events one by one say which it is.
-  #parseAll(rows: readonly Row[]): unknown[] {
-    try {
-      const all: unknown = JSON.parse(`[${rows.map((row) => row[4]).join(',')}]`);
-      if (Array.isArray(all) && all.length === rows.length) return all;
-    } catch {
-      // Below.
-    }
-    return rows.map((row) => this.#parse(row[0] as number, row[4] as string));
+  // A link that goes up and down says the same again and again: what was parsed once serves every event with that text.
+  // It is frozen, so that nobody changes it for all of them.
+  #parseShared(seq: number, text: string): unknown {
+    const data = this.#parse(seq, text);
+    if (text.length > SHARED_CHARS) return data;
+    if (this.#shared.size >= SHARED_LIMIT) this.#shared.clear();
+    this.#shared.set(text, frozen(data));
+    return data;
   }
 
   #parse(seq: number, text: string): unknown {
