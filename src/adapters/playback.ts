@@ -32,6 +32,11 @@ async function* sightingsOf(history: History): AsyncGenerator<Sighting> {
   }
 }
 
+const shifted = ({ mono_ns, boot_ns, wall_ns }: Clocks, by_ns: bigint): Clocks => {
+  const plus = (ns: string): string => (BigInt(ns) + by_ns).toString();
+  return { mono_ns: plus(mono_ns), boot_ns: plus(boot_ns), wall_ns: plus(wall_ns) };
+};
+
 /** An observation as a happening of its own, without the envelope that a recorded event brings along. */
 const bare = ({ type, data }: Observation): Observation => ({ type, data }) as Observation;
 
@@ -45,12 +50,16 @@ export class PlaybackPlatform implements Platform {
   #origin: { file: Clocks; real_ns: bigint };
   #closed = false;
   #started = false;
+  /** As fast as possible: the file's own time, and what is to happen on it. */
+  #time: Clocks;
+  readonly #due = new Set<{ readonly at_ns: bigint; readonly act: () => void }>();
 
   private constructor(source: AsyncGenerator<Sighting>, first: Sighting | null, speed: number) {
     this.#source = source;
     this.#next = first;
     this.#speed = speed;
     const zero = { mono_ns: '0', boot_ns: '0', wall_ns: '0' };
+    this.#time = first?.at ?? zero;
     this.#origin = { file: first?.at ?? zero, real_ns: process.hrtime.bigint() };
     this.sightings = new Observable((subscriber) => {
       const subscription = this.#out.subscribe(subscriber);
@@ -79,14 +88,16 @@ export class PlaybackPlatform implements Platform {
 
   now(): Clocks {
     const { file, real_ns } = this.#origin;
-    if (this.#speed === 0) return this.#next?.at ?? file;
+    if (this.#speed === 0) return this.#time;
     const passed = BigInt(Math.round(Number(process.hrtime.bigint() - real_ns) * this.#speed));
-    const plus = (ns: string): string => (BigInt(ns) + passed).toString();
-    return { mono_ns: plus(file.mono_ns), boot_ns: plus(file.boot_ns), wall_ns: plus(file.wall_ns) };
+    return shifted(file, passed);
   }
 
   after(delay_ms: number, act: () => void): () => void {
-    return realTimer(this.#speed === 0 ? 0 : delay_ms / this.#speed, act);
+    if (this.#speed > 0) return realTimer(delay_ms / this.#speed, act);
+    const timer = { at_ns: BigInt(this.#time.mono_ns) + BigInt(Math.round(delay_ms * 1e6)), act };
+    this.#due.add(timer);
+    return () => this.#due.delete(timer);
   }
 
   bootId(): string {
@@ -104,6 +115,7 @@ export class PlaybackPlatform implements Platform {
       while (this.#next !== null && !this.#closed) {
         await this.#until(this.#next.at);
         if (this.#closed) return;
+        this.#elapse(this.#next.at);
         this.#out.next({ at: this.#next.at, observations: this.#next.observations.map(bare) });
         const { value, done } = await this.#source.next();
         this.#next = done === true ? null : value;
@@ -112,6 +124,20 @@ export class PlaybackPlatform implements Platform {
     } catch (error) {
       this.#out.error(error);
     }
+  }
+
+  /** Lets the file's time pass up to `at`, firing what is due on the way; what is due after its end never comes. */
+  #elapse(at: Clocks): void {
+    if (this.#speed > 0) return;
+    for (;;) {
+      const [next] = [...this.#due].toSorted((a, b) => Number(a.at_ns - b.at_ns));
+      if (next === undefined || next.at_ns > BigInt(at.mono_ns)) break;
+      this.#due.delete(next);
+      const passed = next.at_ns - BigInt(this.#time.mono_ns);
+      if (passed > 0n) this.#time = shifted(this.#time, passed);
+      next.act();
+    }
+    this.#time = at;
   }
 
   #until({ mono_ns }: Clocks): Promise<void> {

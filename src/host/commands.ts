@@ -96,7 +96,7 @@ export const COMMANDS: readonly Command[] = [
       ['netkvm run --dry-run --config ./pairs.toml', 'see what would be done'],
       ['netkvm run --platform recording --recording guest.jsonl', 'play a raw capture through the service'],
     ],
-    exits: ['done', 'fault', 'usage', 'configuration', 'notPermitted', 'refused'],
+    exits: ['done', 'fault', 'usage', 'configuration', 'damaged', 'notPermitted', 'refused'],
   },
   {
     name: 'status',
@@ -106,7 +106,7 @@ export const COMMANDS: readonly Command[] = [
       ['netkvm status', 'all pairs'],
       ['netkvm status --json', 'the same for a script'],
     ],
-    exits: ['done', 'usage', 'degraded', 'notRunning', 'configuration', 'damaged'],
+    exits: ['done', 'usage', 'degraded', 'notRunning', 'configuration', 'damaged', 'notPermitted'],
   },
   {
     name: 'monitor',
@@ -120,7 +120,7 @@ export const COMMANDS: readonly Command[] = [
       ['netkvm monitor', 'what happens from now on'],
       ['netkvm monitor --from 1 --json', 'everything so far, and on'],
     ],
-    exits: ['done', 'usage', 'notRunning', 'configuration', 'damaged'],
+    exits: ['done', 'usage', 'notRunning', 'configuration', 'damaged', 'notPermitted'],
   },
   {
     name: 'wait',
@@ -139,7 +139,7 @@ export const COMMANDS: readonly Command[] = [
       ...LOG_OPTIONS,
     ],
     examples: [['netkvm wait --datapath primary --timeout 30', 'until every pair is on its primary']],
-    exits: ['done', 'usage', 'timedOut', 'notRunning', 'configuration'],
+    exits: ['done', 'usage', 'timedOut', 'notRunning', 'configuration', 'damaged', 'notPermitted'],
   },
   {
     name: 'explain',
@@ -151,7 +151,7 @@ export const COMMANDS: readonly Command[] = [
       ...LOG_OPTIONS,
     ],
     examples: [['netkvm explain --pair 52:54:00:11:22:33', 'why is it on the standby?']],
-    exits: ['done', 'usage', 'notRunning', 'configuration', 'damaged'],
+    exits: ['done', 'usage', 'notRunning', 'configuration', 'damaged', 'notPermitted', 'refused'],
   },
   {
     name: 'doctor',
@@ -173,7 +173,7 @@ export const COMMANDS: readonly Command[] = [
       ['netkvm replay migration.jsonl', 'the life cycle, one line a change'],
       ['netkvm replay - --json < guest.jsonl', 'one JSON document'],
     ],
-    exits: ['done', 'usage', 'damaged', 'refused'],
+    exits: ['done', 'usage', 'configuration', 'damaged', 'refused'],
   },
   {
     name: 'record',
@@ -186,7 +186,7 @@ export const COMMANDS: readonly Command[] = [
       { name: 'json', meaning: 'Print a summary as JSON on standard error at the end.' },
     ],
     examples: [['netkvm record --raw -o guest.jsonl', 'a raw capture for a bug report']],
-    exits: ['done', 'usage', 'notPermitted', 'refused'],
+    exits: ['done', 'usage', 'configuration', 'damaged', 'notPermitted', 'refused'],
   },
   {
     name: 'log export',
@@ -198,7 +198,7 @@ export const COMMANDS: readonly Command[] = [
       ...LOG_OPTIONS,
     ],
     examples: [['netkvm log export --pseudonyms -o case.jsonl', 'something to hand to others']],
-    exits: ['done', 'usage', 'notRunning', 'configuration', 'damaged', 'refused'],
+    exits: ['done', 'usage', 'notRunning', 'configuration', 'damaged', 'notPermitted'],
   },
   {
     name: 'log verify',
@@ -206,7 +206,7 @@ export const COMMANDS: readonly Command[] = [
     positionals: [{ name: 'FILE', meaning: 'A recording; without it the log is checked.' }],
     options: LOG_OPTIONS,
     examples: [['netkvm log verify', 'integrity of the log, and whether folding it gives its decisions']],
-    exits: ['done', 'usage', 'notRunning', 'configuration', 'damaged', 'refused'],
+    exits: ['done', 'usage', 'notRunning', 'configuration', 'damaged', 'notPermitted', 'refused'],
   },
   {
     name: 'log prune',

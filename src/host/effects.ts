@@ -15,28 +15,37 @@ export const concluded = ({ id, pair }: Decision, { result, reason, observed }: 
   data: { decision: id, pair, result, reason: reason?.slice(0, 4096) ?? null, observed },
 });
 
-/** Carries out one decision; never rejects. A result that comes after the limit is not an outcome any more. */
+/** Sequence number of the event that records a decision: it comes right after its cause, in the order of the ordinals. */
+export const seqOf = ({ id }: Decision): number => {
+  const [cause = 0, ordinal = 0] = id.slice(1).split('.').map(Number);
+  return cause + 1 + ordinal;
+};
+
+/**
+ * Carries out one decision; never rejects. A result that comes after the limit is not an outcome any more. `signal` ends
+ * the attempt early: the platform is told, and what it then answers is for the caller to drop.
+ */
 export const carryOut = async (
   decision: Decision,
-  platform: Pick<Platform, 'perform'>,
+  platform: Pick<Platform, 'perform' | 'after'>,
   policy: Policy,
   outage: boolean,
+  signal: AbortSignal,
 ): Promise<Outcome> => {
   if (policy.effects !== 'on') return voided(policy.effects);
   if (outage && !TOWARD_A_PATH.has(decision.kind)) return voided('the log cannot be written');
   const limit = new AbortController();
-  const late = new Promise<Outcome>((resolve) => {
-    const timer = setTimeout(() => {
-      limit.abort();
-      resolve({ result: 'failed', reason: `timeout after ${policy.effectLimit_ms} ms`, observed: false });
-    }, policy.effectLimit_ms);
-    limit.signal.addEventListener('abort', () => clearTimeout(timer));
+  const { promise: late, resolve } = Promise.withResolvers<Outcome>();
+  const cancel = platform.after(policy.effectLimit_ms, () => {
+    // First the outcome, then the signal: an effect that gives up on the signal is a timeout, not a failure of its own.
+    resolve({ result: 'failed', reason: `timeout after ${policy.effectLimit_ms} ms`, observed: false });
+    limit.abort();
   });
   try {
-    return await Promise.race([platform.perform(decision, limit.signal), late]);
+    return await Promise.race([platform.perform(decision, AbortSignal.any([limit.signal, signal])), late]);
   } catch (error) {
     return { result: 'failed', reason: error instanceof Error ? error.message : String(error), observed: false };
   } finally {
-    limit.abort();
+    cancel();
   }
 };

@@ -5,7 +5,8 @@ import type { SqliteReader } from '../adapters/log/reader.ts';
 import { Story } from '../machines/story.ts';
 import type { Arguments } from './arguments.ts';
 import { type Configuration, loadConfig } from './config.ts';
-import { ping } from './control-client.ts';
+import { ping, request } from './control-client.ts';
+import type { JsonObject } from './control-lines.ts';
 import { parseMac } from '../events/mac.ts';
 import { NetkvmError } from '../events/errors.ts';
 
@@ -36,7 +37,25 @@ export const tellLog = (reader: SqliteReader, until = Infinity): Story => {
 
 export const openLogOf = (configuration: Configuration): SqliteReader => openReader(configuration.settings.stateDir);
 
-/** The running service's pid; null when nobody answers on the control socket. */
+/** What a running service says of itself. */
+export interface ServiceState {
+  readonly pid: number;
+  /** Sequence number of the event that it folded last. */
+  readonly seq: number | null;
+  /** Why it cannot write its log, null while it can. */
+  readonly outage: string | null;
+}
+
+/** The running service; null when nobody answers on the control socket. */
+export const serviceState = async (configuration: Configuration): Promise<ServiceState | null> => {
+  const { controlSocket } = configuration.settings;
+  const answer: JsonObject = await request(controlSocket, 'status', {}, { timeout_ms: 1000 }).catch(() => ({}));
+  const { pid, seq, outage } = answer;
+  if (typeof pid !== 'number') return null;
+  return { pid, seq: typeof seq === 'number' ? seq : null, outage: typeof outage === 'string' ? outage : null };
+};
+
+/** Its pid alone. */
 export const servicePid = async (configuration: Configuration): Promise<number | null> => {
   const answer = await ping(configuration.settings.controlSocket, 1000).catch(() => null);
   return answer?.pid ?? null;

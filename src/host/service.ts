@@ -1,49 +1,72 @@
 // The guest service: a platform's sightings go through the recorder, the fold's timers and decisions come out of it, and
 // what people want to know is answered from the same story. It ends cleanly within a second, and reloads its configuration.
+//
+// What the log says of the world may be long out of date: after a start effects stay off until the first look, and
+// decisions that an earlier run left open are void.
 import type { Subscription } from 'rxjs';
 import type { OpenedLog } from '../adapters/log/sqlite.ts';
 import type { Platform } from '../adapters/platform.ts';
-import type { Happening, Policy } from '../events/catalogue.ts';
+import type { Decision, Happening, Policy } from '../events/catalogue.ts';
 import type { Foldable } from '../events/envelope.ts';
-import { MACHINE_VERSION, type Step } from '../machines/guest.ts';
+import { NetkvmError } from '../events/errors.ts';
+import type { Step } from '../machines/guest.ts';
 import type { SettledEntry } from '../machines/history.ts';
 import { Story } from '../machines/story.ts';
-import { carryOut, concluded } from './effects.ts';
+import { applied, lossOf, setAsideOf, startOf, voidOf } from './beginning.ts';
+import { carryOut, concluded, seqOf } from './effects.ts';
 import type { Lines } from './lines.ts';
-import { Recorder } from './recorder.ts';
+import { type Backlog, type Loss, Recorder } from './recorder.ts';
+import { keepFrom } from './retention.ts';
 import type { Settings } from './settings.ts';
+import { Settling } from './settling.ts';
 import { Timers } from './timers.ts';
 
 /** What a process that runs for years keeps of its story; the log has the rest. */
 const LIMITS = { entries: 1000, findings: 1000 };
-/** States settle this much after their time, so that one tick is enough. */
-const SETTLE_MARGIN_MS = 1;
+/** How long the platform may take to close: the service ends within a second whatever the system does. */
+const CLOSE_LIMIT_MS = 500;
+
+type Retention = Pick<Settings, 'checkpointEvents' | 'retentionEvents' | 'retentionDays'>;
 
 export interface ServiceOptions {
   readonly platform: Platform;
   readonly opened: OpenedLog;
-  readonly settings: Pick<Settings, 'checkpointEvents' | 'retentionEvents' | 'retentionDays'>;
+  /** Sets the log aside for this reason and opens a new one; without it a damaged log is an error. */
+  readonly reopen?: (distrust: string) => OpenedLog;
+  readonly settings: Retention;
   readonly policy: Policy;
   readonly lines: Lines;
   readonly version: string;
   /** Facts about this machine for the record: kernel, system, host name. */
   readonly host: Readonly<Record<string, string>>;
+  /** What memory may hold for a log that cannot be written. */
+  readonly backlog?: Backlog;
 }
+
+const isDamage = (error: unknown): error is NetkvmError => error instanceof NetkvmError && error.code === 'log.damaged';
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 export class Service {
   readonly #options: ServiceOptions;
   readonly #lines: Lines;
   readonly #platform: Platform;
   readonly #began = performance.now();
+  readonly #settling: Settling;
+  #opened: OpenedLog;
+  #settings: Retention;
   #policy: Policy;
   #story: Story;
   #recorder: Recorder;
   #timers: Timers;
+  /** Ends the effects that are under way when nobody can conclude them any more: at the end, and after a loss. */
+  #run = new AbortController();
   #sightings: Subscription | null = null;
-  #settling: NodeJS.Timeout | null = null;
+  #ended: (error: Error | null) => void = () => {};
   #sinceCheckpoint = 0;
   #shown = new Map<string, { stage: string; datapath: string }>();
   #watching = false;
+  /** Effects wait for the first look at the world. */
+  #withheld = false;
   #stopped = false;
 
   constructor(options: ServiceOptions) {
@@ -51,7 +74,11 @@ export class Service {
     this.#lines = options.lines;
     this.#platform = options.platform;
     this.#policy = options.policy;
-    [this.#story, this.#recorder, this.#timers] = this.#begin();
+    this.#settings = options.settings;
+    this.#opened = options.opened;
+    this.#settling = new Settling(this.#platform, () => this.#story.history);
+    this.#saySetAside();
+    [this.#story, this.#recorder, this.#timers] = this.#beginOnSound();
   }
 
   get story(): Story {
@@ -64,33 +91,44 @@ export class Service {
     return this.#recorder.seq;
   }
 
-  /** Records the start and begins to watch. `ended` is called when the platform has nothing more to say. */
+  /** Records the start and begins to watch. `ended` is called when the platform has nothing more to say, or fails. */
   start(ended: (error: Error | null) => void = () => {}): void {
+    this.#ended = ended;
     this.#recordStart(null);
     this.#sightings = this.#platform.sightings.subscribe({
       next: ({ at, observations }) => {
-        this.#recorder.take(observations, at);
+        const recorder = this.#recorder;
+        recorder.take(observations, at);
+        // They may have been lost, and everything begun anew.
+        if (recorder !== this.#recorder) return;
+        if (this.#withheld && (!this.#watching || observations.some(({ type }) => type === 'survey.taken'))) this.#release();
         if (!this.#watching) this.#sayWatching();
       },
       error: (error: Error) => ended(error),
-      complete: () => ended(null),
+      complete: () => {
+        this.#settling.end();
+        ended(null);
+      },
     });
   }
 
-  /** A new policy from here on; returns the names of what changed. */
-  reload(policy: Policy): string[] {
-    const names = Object.keys(policy) as (keyof Policy)[];
-    const changed = names.filter((name) => JSON.stringify(policy[name]) !== JSON.stringify(this.#policy[name]));
-    if (changed.length > 0) {
-      this.#policy = policy;
-      this.#recorder.take([{ type: 'configuration.applied', data: { policy } }], this.#platform.now());
-    }
-    return changed;
+  /** A new policy (and retention) from here on; returns the names of what changed. */
+  reload(policy: Policy, settings: Retention = this.#settings): string[] {
+    const isOther = <T extends object>(one: T, other: T) =>
+      (Object.keys(one) as (keyof T & string)[]).filter((name) => JSON.stringify(one[name]) !== JSON.stringify(other[name]));
+    const { checkpointEvents, retentionEvents, retentionDays } = settings;
+    const retention = { checkpointEvents, retentionEvents, retentionDays };
+    const changed = isOther(policy, this.#policy);
+    const kept = isOther(retention, this.#settings);
+    this.#settings = retention;
+    this.#policy = policy;
+    if (changed.length > 0) this.#recorder.take([this.#configuration()], this.#platform.now());
+    return [...changed, ...kept];
   }
 
   /** Drops whole segments of the log that are not among the newest `keep` events; returns how many events went. */
   prune(keep: number): number {
-    const { log } = this.#options.opened;
+    const { log } = this.#opened;
     return log.prune(log.head() - keep);
   }
 
@@ -105,20 +143,43 @@ export class Service {
     if (this.#stopped) return;
     this.#stopped = true;
     this.#sightings?.unsubscribe();
+    this.#run.abort();
     this.#timers.clear();
-    if (this.#settling !== null) clearTimeout(this.#settling);
-    this.#story.history.end();
-    this.#recorder.take([{ type: 'service.stopped', data: { reason } }], this.#platform.now());
-    const missing = this.#recorder.close();
+    this.#settling.stop();
+    this.#recorder.take([{ type: 'service.stopped', data: { reason: reason.slice(0, 256) } }], this.#platform.now());
+    const missing = await this.#recorder.close();
     if (missing > 0) this.#lines.degraded({ part: 'log', reason: `${missing} events could not be written and are lost` });
+    const late = new Promise<void>((resolve) => setTimeout(resolve, CLOSE_LIMIT_MS).unref());
+    await Promise.race([this.#platform.close(), late]).catch((error: unknown) => this.#lines.fault({ text: textOf(error) }));
+    try {
+      this.#opened.log.close();
+    } catch (error) {
+      this.#lines.degraded({ part: 'log', reason: textOf(error) });
+    }
     this.#lines.stopped({ reason, events: this.#recorder.seq, after_ms: performance.now() - this.#began });
-    await this.#platform.close();
-    this.#options.opened.log.close();
+  }
+
+  /** Begins; a log that turns out to be damaged while it is read is set aside, and the service goes on with a new one. */
+  #beginOnSound(): [Story, Recorder, Timers] {
+    try {
+      return this.#begin();
+    } catch (error) {
+      if (!isDamage(error) || this.#options.reopen === undefined) throw error;
+      this.#reopen(error.message);
+      return this.#begin();
+    }
+  }
+
+  #reopen(distrust: string): void {
+    if (this.#options.reopen === undefined) return;
+    this.#opened.log.close();
+    this.#opened = this.#options.reopen(distrust);
+    this.#saySetAside();
   }
 
   /** Folds what the log has, from its newest checkpoint on, and makes what continues it. */
   #begin(): [Story, Recorder, Timers] {
-    const { log } = this.#options.opened;
+    const { log } = this.#opened;
     let live = false;
     const story = new Story(
       {
@@ -135,53 +196,72 @@ export class Service {
     for (const page of log.fold(Math.max(log.checkpoint(), log.first()))) for (const event of page) story.tell(event);
     story.history.end();
     live = true;
-    const timers = new Timers(this.#platform, (elapsed) =>
-      this.#recorder.take([elapsed], this.#platform.now(), elapsed.data.armedBy),
-    );
-    const recorder = new Recorder(log, story, this.#lines, () => this.#platform.now(), {
-      folded: (event, step) => this.#folded(event, step),
-      decided: (decision, outage) => {
-        const perform = async (): Promise<void> => {
-          const outcome = await carryOut(decision, this.#platform, this.#policy, outage);
-          this.#recorder.take([concluded(decision, outcome)], this.#platform.now(), Number(decision.id.slice(1).split('.')[0]));
-        };
-        void perform();
+    const now = () => this.#platform.now();
+    const { signal } = this.#run;
+    const perform = async (decision: Decision, outage: boolean): Promise<void> => {
+      if (signal.aborted) return;
+      const outcome = await carryOut(decision, this.#platform, this.#policy, outage, signal);
+      if (!signal.aborted) recorder.take([concluded(decision, outcome)], now(), seqOf(decision));
+    };
+    const recorder = new Recorder(
+      log,
+      story,
+      this.#lines,
+      this.#platform,
+      {
+        folded: (event, step) => this.#folded(event, step),
+        decided: (decision, outage) => void perform(decision, outage),
+        lost: (loss) => this.#startAnew(loss),
       },
-      lost: (events) => this.#startAnew(events),
-    });
+      this.#options.backlog,
+    );
+    const timers = new Timers(this.#platform, (elapsed) => recorder.take([elapsed], now(), elapsed.data.armedBy));
     return [story, recorder, timers];
   }
 
-  /** What every run begins with. Decisions that an earlier run left open are void: they are decided anew from fresh facts. */
-  #recordStart(lost: Extract<Happening, { type: 'log.outage' }> | null): void {
-    const { version, host, opened } = this.#options;
-    const happenings: Happening[] = lost === null ? [] : [lost];
-    if (opened.setAside !== null && this.#recorder.seq === 0) {
-      const reason = `the log before this one was damaged (${opened.setAside.reason}) and is kept as ${opened.setAside.path}`;
-      happenings.push({ type: 'log.outage', data: { since_ns: '0', events: 0, lost: 0, reason: reason.slice(0, 4096) } });
-    }
-    const bootId = this.#platform.bootId();
-    const data = { version, machineVersion: MACHINE_VERSION, bootId, vmGeneration: null, platform: this.#platform.name, host };
-    happenings.push({ type: 'service.started', data: { ...data, host: { ...host } } });
-    happenings.push({ type: 'configuration.applied', data: { policy: this.#policy } });
-    for (const { pending } of this.#story.guest.pairs.values()) {
-      if (pending === null) continue;
-      happenings.push(
-        concluded(pending, { result: 'void', reason: 'the service ended before the outcome was known', observed: false }),
-      );
-    }
-    this.#recorder.take(happenings, this.#platform.now());
+  /** Records what every run begins with (beginning.ts). */
+  #recordStart(lost: Loss | null): void {
+    const { version, host } = this.#options;
+    const { guest } = this.#story;
+    const now = this.#platform.now();
+    const recorder = this.#recorder;
+    const open = [...guest.pairs.values()].flatMap(({ pending }) => (pending === null ? [] : [pending]));
+    const aside = recorder.seq === 0 ? this.#opened.setAside : null;
+    const started = startOf({ version, bootId: this.#platform.bootId(), platform: this.#platform.name, host });
+    this.#withheld = this.#policy.effects !== 'off' && guest.adapters.size > 0;
+    recorder.take([...lossOf(lost), ...setAsideOf(aside), started, this.#configuration()], now);
+    for (const decision of open) recorder.take([voidOf(decision)], now, seqOf(decision));
+  }
+
+  /** The policy that holds now, as an event. */
+  #configuration(): Happening {
+    return applied(this.#withheld ? { ...this.#policy, effects: 'off' } : this.#policy);
+  }
+
+  #release(): void {
+    this.#withheld = false;
+    this.#recorder.take([this.#configuration()], this.#platform.now());
   }
 
   /** The fold has gone further than the log: forget it, fold the log again, and look at the world afresh. */
-  #startAnew(lost: number): void {
-    this.#lines.outageEnded({ events: 0, lost, after_ms: 0 });
+  #startAnew(loss: Loss): void {
+    this.#run.abort();
     this.#timers.clear();
-    [this.#story, this.#recorder, this.#timers] = this.#begin();
-    const now = this.#platform.now();
-    const reason = 'memory could not hold what the log did not take';
-    this.#recordStart({ type: 'log.outage', data: { since_ns: now.mono_ns, events: 0, lost, reason } });
-    this.#platform.survey('outage');
+    this.#lines.outageEnded({ events: 0, lost: loss.events, after_ms: this.#msSince(loss.since_ns) });
+    if (this.#stopped) return;
+    this.#run = new AbortController();
+    try {
+      if (isDamage(loss.error)) this.#reopen(loss.error.message);
+      [this.#story, this.#recorder, this.#timers] = this.#beginOnSound();
+      this.#recordStart(loss);
+      this.#platform.survey('outage');
+    } catch (error) {
+      this.#ended(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  #msSince(mono_ns: string): number {
+    return Number(BigInt(this.#platform.now().mono_ns) - BigInt(mono_ns)) / 1e6;
   }
 
   #folded(event: Foldable, step: Step): void {
@@ -191,9 +271,9 @@ export class Service {
     if (event.type === 'gap.seen') this.#lines.gap({ ...event.data, seq: event.seq });
     if (event.type === 'clock.jumped') this.#lines.clockJumped({ ...event.data, seq: event.seq });
     if (step.divergence !== null) this.#lines.fault({ text: `the fold disagrees with itself at ${event.seq}` });
-    this.#settleSoon();
+    this.#settling.soon();
     this.#sinceCheckpoint += 1;
-    if (this.#sinceCheckpoint >= this.#options.settings.checkpointEvents && this.#story.guest.unconfirmed.length === 0) {
+    if (this.#sinceCheckpoint >= this.#settings.checkpointEvents && this.#story.guest.unconfirmed.length === 0) {
       this.#sinceCheckpoint = 0;
       setImmediate(() => this.#checkpoint());
     }
@@ -201,39 +281,35 @@ export class Service {
 
   #checkpoint(): void {
     if (this.#stopped) return;
-    const { opened, settings } = this.#options;
-    this.#recorder.take([{ type: 'checkpoint.made', data: { state: this.#story.guest.snapshot() } }], this.#platform.now());
-    const { log } = opened;
-    const keepFrom = log.head() - settings.retentionEvents;
-    if (keepFrom <= log.first()) return;
+    const now = this.#platform.now();
+    this.#recorder.take([{ type: 'checkpoint.made', data: { state: this.#story.guest.snapshot() } }], now);
+    if (this.#recorder.outage !== null) return;
+    const { log } = this.#opened;
     try {
-      const events = log.prune(keepFrom);
+      const events = log.prune(keepFrom(log, this.#settings, now.wall_ns));
       if (events > 0) this.#lines.pruned({ events, first: log.first() });
     } catch (error) {
-      this.#lines.degraded({ part: 'retention', reason: error instanceof Error ? error.message : String(error) });
+      this.#lines.degraded({ part: 'retention', reason: textOf(error) });
     }
   }
 
-  /** States settle by the passing of time alone, also when nothing more happens. */
-  #settleSoon(): void {
-    if (this.#settling !== null) return;
-    const next = this.#story.history.nextSettling_ms;
-    if (next === null) return;
-    const wait_ms = Math.max(0, next - Number(this.#platform.now().mono_ns) / 1e6) + SETTLE_MARGIN_MS;
-    this.#settling = setTimeout(() => {
-      this.#settling = null;
-      this.#story.history.pass(this.#platform.now().mono_ns);
-      this.#settleSoon();
-    }, wait_ms);
-    this.#settling.unref();
+  #saySetAside(): void {
+    const { setAside, log } = this.#opened;
+    if (setAside !== null) this.#lines.setAside({ path: log.path, to: setAside.path, reason: setAside.reason });
   }
 
   #sayWatching(): void {
     this.#watching = true;
     const { adapters, pairs } = this.#story.guest;
-    const { log } = this.#options.opened;
+    const { log } = this.#opened;
     // Since the process began: what somebody who starts the service waits for.
-    this.#lines.watching({ adapters: adapters.size, pairs: pairs.size, after_ms: performance.now(), log: log.path, head: this.#recorder.seq });
+    this.#lines.watching({
+      adapters: adapters.size,
+      pairs: pairs.size,
+      after_ms: performance.now(),
+      log: log.path,
+      head: this.#recorder.seq,
+    });
   }
 
   #sayTransition(entry: SettledEntry): void {

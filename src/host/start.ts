@@ -20,6 +20,7 @@ if (request.kind !== 'command') throw new Error('run is no command');
 try {
   process.exitCode = await runService(request.args, {
     json: false,
+    endsOnHangup: true,
     onPlayed: () => {
       say(`\nThe log is ${join(dir, 'netkvm.db')}. Look at it from another terminal:`);
       for (const command of [

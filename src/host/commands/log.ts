@@ -120,7 +120,8 @@ const prune = async (args: Arguments, io: Io): Promise<number> => {
     ({ events } = (await request(controlSocket, 'prune', { keep })) as { events: number });
   else {
     openLogOf(configuration).close(); // A log that does not exist is an error here, not a reason to make one.
-    const { log } = openLog(stateDir, { bootId: bootId(), machineId: machineId() });
+    const { log, setAside } = openLog(stateDir, { bootId: bootId(), machineId: machineId() });
+    if (setAside !== null) io.stderr.write(`netkvm: ${log.path} was damaged (${setAside.reason}) and is now ${setAside.path}\n`);
     try {
       events = log.prune(log.head() - keep);
     } finally {

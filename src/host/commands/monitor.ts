@@ -1,5 +1,6 @@
 // `netkvm monitor`: events as they are recorded, with what they changed. Follows the log, so it needs no running service;
 // the log says when one starts.
+import { once } from 'node:events';
 import { EXIT } from '../../events/errors.ts';
 import type { RecordedEvent } from '../../events/envelope.ts';
 import type { Step } from '../../machines/guest.ts';
@@ -35,7 +36,9 @@ export const run: Run = async (args, io) => {
     for await (const event of reader.follow(Math.max(from, story.end.seq + 1), interrupted())) {
       const step = story.tell(event);
       if (wanted !== null && !step.touched.some(({ mac }) => mac === wanted)) continue;
-      io.stdout.write(args.flag('json') ? `${JSON.stringify({ schemaVersion: 1, ...event })}\n` : lineOf(event, step));
+      const line = args.flag('json') ? `${JSON.stringify({ schemaVersion: 1, ...event })}\n` : lineOf(event, step);
+      // A slow reader is waited for, not remembered for.
+      if (!io.stdout.write(line)) await once(io.stdout, 'drain');
     }
     return EXIT.done;
   } finally {

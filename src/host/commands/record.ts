@@ -1,9 +1,9 @@
 // `netkvm record`: what this system says, into a file, without a service. Raw: the datagrams as the kernel sent them, with
 // the dumps that the platform asks for. Otherwise the service itself runs, observing, on a log of its own that becomes the
 // recording.
-import { createWriteStream, mkdtempSync, rmSync } from 'node:fs';
+import { accessSync, constants, createWriteStream, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { CaptureWriter } from '../../adapters/linux/capture-writer.ts';
 import { LinuxPlatform } from '../../adapters/linux/platform.ts';
@@ -26,11 +26,24 @@ const aborted = (signal: AbortSignal): Promise<void> =>
     signal.addEventListener('abort', () => resolve());
   });
 
+const unwritable = (path: string, { message }: Error): NetkvmError =>
+  new NetkvmError('recording.unwritable', `${path}: ${message}`);
+
+/** Says before anything is recorded that it could not be kept: after an hour it would be too late. */
+const mustBeWritable = (path: string): void => {
+  try {
+    accessSync(dirname(path), constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw unwritable(path, error as Error);
+  }
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) throw unwritable(path, new Error('a folder has this name'));
+};
+
 const fileStream = (path: string): Promise<Writable> =>
   new Promise((resolve, reject) => {
     const stream = createWriteStream(path, { mode: 0o600 });
     stream.once('open', () => resolve(stream));
-    stream.once('error', (error) => reject(new NetkvmError('recording.unwritable', `${path}: ${error.message}`)));
+    stream.once('error', (error) => reject(unwritable(path, error)));
   });
 
 const recordRaw = async (platform: LinuxPlatform, args: Arguments, io: Io, until: AbortSignal): Promise<number> => {
@@ -49,8 +62,8 @@ const recordRaw = async (platform: LinuxPlatform, args: Arguments, io: Io, until
   sightings.unsubscribe();
   raw.unsubscribe();
   await platform.close();
-  if (failure !== null) throw new NetkvmError('recording.unwritable', `${path ?? 'output'}: ${String(failure)}`);
-  if (path !== undefined) await writer.close();
+  if (failure === null && path !== undefined) await writer.close().catch((error: Error) => (failure = error));
+  if (failure !== null) throw unwritable(path ?? 'output', failure);
   return writer.lines;
 };
 
@@ -62,6 +75,7 @@ const recordEvents = async (
   until: AbortSignal,
 ) => {
   const dir = mkdtempSync(join(tmpdir(), 'netkvm-record-'));
+  let kept = false;
   try {
     const identity = { bootId: platform.bootId(), machineId: machineId() };
     const opened = openLog(dir, identity);
@@ -76,11 +90,17 @@ const recordEvents = async (
     const [first] = log.read(1);
     if (first === undefined) throw new NetkvmError('recording.empty', 'nothing was recorded');
     const target = args.text('output') ?? (io.stdout as Writable);
-    const events = await writeRecording(target, headerFor(first, log.head()), log.read(1));
-    log.close();
-    return events;
+    try {
+      return await writeRecording(target, headerFor(first, log.head()), log.read(1));
+    } catch (error) {
+      kept = true;
+      if (!(error instanceof NetkvmError)) throw error;
+      throw new NetkvmError(error.code, `${error.message}; what was recorded is kept as the log in ${dir}`, { cause: error });
+    } finally {
+      log.close();
+    }
   } finally {
-    rmSync(dir, { recursive: true, force: true });
+    if (!kept) rmSync(dir, { recursive: true, force: true });
   }
 };
 
@@ -89,6 +109,8 @@ export const run: Run = async (args, io) => {
     throw new NetkvmError('platform.unsupported', `there is no adapter for ${process.platform} yet`);
   const configuration = loadConfig(args.text('config'));
   const { receiveBuffer_bytes, survey_ms } = configuration.settings;
+  const output = args.text('output');
+  if (output !== undefined) mustBeWritable(output);
   const seconds = args.number('seconds');
   const stop = interrupted();
   const until = seconds === undefined ? stop : AbortSignal.any([stop, AbortSignal.timeout(seconds * 1000)]);

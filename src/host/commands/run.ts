@@ -12,6 +12,7 @@ import { interrupted } from '../interrupt.ts';
 import { openLogger, type Lines } from '../lines.ts';
 import { hostFacts, machineId } from '../machine-facts.ts';
 import { Service } from '../service.ts';
+import type { Settings } from '../settings.ts';
 import { packageVersion } from './version.ts';
 
 /** The configuration with what the command line says on top of it. */
@@ -27,6 +28,8 @@ const platformOf = async (args: Arguments, { settings }: Configuration): Promise
   const recording = args.text('recording');
   if ((name === 'recording') !== (recording !== undefined))
     throw new NetkvmError('usage.command', '--platform recording and --recording FILE go together');
+  if (recording === undefined && args.number('speed') !== undefined)
+    throw new NetkvmError('usage.command', '--speed is for --platform recording only');
   if (recording !== undefined) return PlaybackPlatform.open(recording, args.number('speed') ?? 1);
   if (process.platform !== 'linux')
     throw new NetkvmError('platform.unsupported', `there is no adapter for ${process.platform} yet`);
@@ -52,14 +55,33 @@ const handlersOf = (service: Service, stop: (reason: string) => void): Handlers 
   },
 });
 
+/** Settings that only a start can change. */
+const FIXED = ['stateDir', 'controlSocket', 'logLevel', 'survey_ms', 'receiveBuffer_bytes'] as const;
+
 /** SIGHUP: read the file again; a broken one changes nothing. */
-const reload = (args: Arguments, service: Service, lines: Lines): void => {
+const reload = (args: Arguments, service: Service, lines: Lines, started: Settings): void => {
   try {
-    const { policy, file } = configured(args);
-    lines.reloaded({ config: file, changed: service.reload(policy) });
+    const { policy, settings, file } = configured(args);
+    lines.reloaded({ config: file, changed: service.reload(policy, settings) });
+    const later = FIXED.filter((name) => settings[name] !== started[name]);
+    if (later.length > 0) lines.degraded({ part: 'reload', reason: `${later.join(', ')} will change at the next start only` });
   } catch (error) {
     lines.reloadRefused({ reason: error instanceof Error ? error.message : String(error) });
   }
+};
+
+/** SIGHUP ends a process that does not listen, so this listens early; one that comes before `act` is known is kept. */
+const hangups = (): ((act: () => void) => void) => {
+  let act: (() => void) | null = null;
+  let early = false;
+  process.on('SIGHUP', () => {
+    if (act === null) early = true;
+    else act();
+  });
+  return (next) => {
+    act = next;
+    if (early) next();
+  };
 };
 
 interface RunOptions {
@@ -67,58 +89,71 @@ interface RunOptions {
   readonly json?: boolean;
   /** A recording has been played to its end, and its last state has settled. */
   readonly onPlayed?: () => void;
+  /** SIGHUP ends the service: it belongs to a terminal, not to a service manager. */
+  readonly endsOnHangup?: boolean;
 }
 
+/** The control socket; without it the service still does its work. */
+const controlOf = (path: string, service: Service, lines: Lines, stop: (reason: string) => void) =>
+  openControl({
+    path,
+    handlers: handlersOf(service, (reason) => setImmediate(() => stop(reason))),
+    onDropped: (reason) => lines.controlDropped({ reason }),
+    onFault: (error) => lines.fault({ text: String(error) }),
+  }).catch((error: unknown) => {
+    lines.degraded({ part: 'control socket', reason: error instanceof Error ? error.message : String(error) });
+    return null;
+  });
+
+/** What keeps the process when nothing else does: a recording has ended, and there is no control socket. */
+const stayAlive = (): (() => void) => {
+  const timer = setInterval(() => {}, 3_600_000);
+  return () => clearInterval(timer);
+};
+
 /** Runs the service until a signal. */
-export const runService = async (args: Arguments, { json, onPlayed = () => {} }: RunOptions = {}): Promise<number> => {
+export const runService = async (args: Arguments, options: RunOptions = {}): Promise<number> => {
   const configuration = configured(args);
   const { settings, policy, file } = configuration;
-  const asJson = args.flag('json') ? true : json;
+  const asJson = args.flag('json') ? true : options.json;
   const lines = await openLogger({ level: settings.logLevel, ...(asJson === undefined ? {} : { json: asJson }) });
   const platform = await platformOf(args, configuration);
-  const opened = openLog(settings.stateDir, { bootId: platform.bootId(), machineId: machineId() });
+  // Before the log is opened: a signal that comes while it is read ends the service as cleanly as any other.
+  const signal = interrupted();
+  const onHangup = hangups();
+  const identity = { bootId: platform.bootId(), machineId: machineId() };
+  const opened = openLog(settings.stateDir, identity);
   const version = packageVersion();
-  const { pid } = process;
   lines.started({
     version,
     node: process.versions.node,
-    pid,
+    pid: process.pid,
     platform: platform.name,
     effects: policy.effects,
     stateDir: settings.stateDir,
     config: file,
   });
-  if (opened.setAside !== null)
-    lines.setAside({ path: opened.log.path, to: opened.setAside.path, reason: opened.setAside.reason });
-  const service = new Service({ platform, opened, settings, policy, lines, version, host: hostFacts() });
-  const signal = interrupted();
+  const reopen = (distrust: string) => openLog(settings.stateDir, identity, distrust);
+  const service = new Service({ platform, opened, reopen, settings, policy, lines, version, host: hostFacts() });
   const stopping = new AbortController();
-  const control = await openControl({
-    path: settings.controlSocket,
-    handlers: handlersOf(service, (reason) => setImmediate(() => stopping.abort(reason))),
-    onDropped: (reason) => lines.controlDropped({ reason }),
-    onFault: (error) => lines.fault({ text: String(error) }),
-  }).catch((error: unknown) => {
-    // Without the socket the service still does its work.
-    lines.degraded({ part: 'control socket', reason: error instanceof Error ? error.message : String(error) });
-    return null;
-  });
-  const onHangup = (): void => reload(args, service, lines);
-  process.on('SIGHUP', onHangup);
+  const stop = (reason: string): void => stopping.abort(reason);
+  onHangup(() => (options.endsOnHangup ? stop('SIGHUP') : reload(args, service, lines, settings)));
+  const control = await controlOf(settings.controlSocket, service, lines, stop);
   const both = AbortSignal.any([signal, stopping.signal]);
+  const release = stayAlive();
   try {
     await new Promise<void>((resolve, reject) => {
       both.addEventListener('abort', () => resolve());
       if (both.aborted) resolve();
       service.start((error) => {
         if (error !== null) reject(error);
-        else setTimeout(onPlayed, 2 * policy.settle_ms);
+        else setTimeout(options.onPlayed ?? (() => {}), 2 * policy.settle_ms);
       });
     });
   } finally {
-    process.off('SIGHUP', onHangup);
     await control?.close();
     await service.stop(both.aborted ? String(both.reason) : 'platform failed');
+    release();
   }
   return EXIT.done;
 };

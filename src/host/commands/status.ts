@@ -5,7 +5,7 @@ import { BECAUSE } from '../../machines/reasons.ts';
 import type { Arrived } from '../../machines/roles.ts';
 import type { Story } from '../../machines/story.ts';
 import type { Run } from '../commands.ts';
-import { configurationOf, openLogOf, pairOption, servicePid, tellLog } from '../look.ts';
+import { configurationOf, openLogOf, pairOption, serviceState, tellLog } from '../look.ts';
 
 const device = (adapter: Arrived | null) =>
   adapter && { name: adapter.facts.name, ifindex: adapter.facts.ifindex, pci: adapter.facts.pci, driver: adapter.facts.driver };
@@ -41,12 +41,14 @@ export const run: Run = async (args, io) => {
   const reader = openLogOf(configuration);
   try {
     const story = tellLog(reader);
-    const pid = await servicePid(configuration);
+    const service = await serviceState(configuration);
+    const pid = service?.pid ?? null;
+    const outage = service?.outage ?? null;
     const pairs = [...story.guest.pairs.values()].filter(({ mac }) => wanted === null || mac === wanted);
     const wrong = troubles(story, pairs);
     const document = {
       schemaVersion: 1,
-      service: { running: pid !== null, pid },
+      service: { running: service !== null, pid, outage },
       log: { path: reader.path, id: reader.logId, first: reader.first(), head: reader.head() },
       effects: story.guest.policy.effects,
       divergence: story.divergence,
@@ -58,12 +60,13 @@ export const run: Run = async (args, io) => {
       io.stdout.write(
         pid === null ? 'The service is not running; this is what the log says.\n' : `The service runs as pid ${pid}.\n`,
       );
+      if (outage !== null) io.stdout.write(`It cannot write its log, so this may be out of date: ${outage}\n`);
       for (const pair of document.pairs) io.stdout.write(lineOf(pair));
       if (pairs.length === 0) io.stdout.write('No pair.\n');
       for (const { severity, code, mac, text } of wrong) io.stdout.write(`${severity} ${code} ${mac ?? ''}: ${text}\n`);
     }
     if (pid === null) return EXIT.notRunning;
-    return wrong.length > 0 ? EXIT.degraded : EXIT.done;
+    return wrong.length > 0 || outage !== null ? EXIT.degraded : EXIT.done;
   } finally {
     reader.close();
   }
