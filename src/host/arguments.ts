@@ -3,17 +3,9 @@
 import { parseArgs } from 'node:util';
 import { NetkvmError } from '../events/errors.ts';
 import { parseMac } from '../events/mac.ts';
-import { COMMANDS, type Command, type Option } from './commands.ts';
+import type { Arguments, Command, Option } from './command.ts';
+import { COMMANDS } from './commands.ts';
 import { didYouMean } from './nearest.ts';
-
-/** A command line that was understood. Asking for an option that the command does not declare is a fault of ours. */
-export interface Arguments {
-  readonly command: string;
-  readonly positionals: readonly string[];
-  readonly flag: (name: string) => boolean;
-  readonly text: (name: string) => string | undefined;
-  readonly number: (name: string) => number | undefined;
-}
 
 export type Request =
   | { readonly kind: 'command'; readonly command: Command; readonly args: Arguments }

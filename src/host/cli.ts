@@ -3,7 +3,30 @@
 // and shows its stack.
 import { EXIT, NetkvmError } from '../events/errors.ts';
 import { readArguments } from './arguments.ts';
-import { loadRun, type Io } from './commands.ts';
+import type { Command, Io, Run } from './command.ts';
+
+// A short command must not pay for what it does not use: each is loaded when it runs.
+const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run }>>> = {
+  run: () => import('./commands/run.ts'),
+  status: () => import('./commands/status.ts'),
+  monitor: () => import('./commands/monitor.ts'),
+  wait: () => import('./commands/wait.ts'),
+  explain: () => import('./commands/explain.ts'),
+  doctor: () => import('./commands/doctor.ts'),
+  replay: () => import('./commands/replay.ts'),
+  record: () => import('./commands/record.ts'),
+  log: () => import('./commands/log.ts'),
+  config: () => import('./commands/config.ts'),
+  version: () => import('./commands/version.ts'),
+  help: () => import('./commands/help.ts'),
+};
+
+/** Loads a command's implementation: commands of two words share the file of the first one. */
+export const loadRun = async ({ name }: Command): Promise<Run> => {
+  const load = LOADERS[name.split(' ', 1)[0] ?? ''];
+  if (load === undefined) throw new Error(`the command ${name} has no implementation`);
+  return (await load()).run;
+};
 
 const write = (stream: NodeJS.WritableStream, text: string): void => {
   stream.write(text);

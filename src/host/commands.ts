@@ -1,51 +1,7 @@
 // Every command of `netkvm`, in one list: what it is for, its options with their ranges, examples and exit codes. Parsing
-// (arguments.ts), help (commands/help.ts) and docs/commands.md are made from it. The commands themselves are loaded only
-// when they run: a short one must not pay for what it does not use.
-import type { ExitName } from '../events/errors.ts';
-import type { Arguments } from './arguments.ts';
+// (arguments.ts), help (commands/help.ts) and docs/commands.md are made from it; cli.ts runs them.
+import type { Command, Option } from './command.ts';
 import { LOG_LEVELS } from './settings.ts';
-
-/** What a command may touch of its process. */
-export interface Io {
-  readonly stdin: NodeJS.ReadableStream;
-  readonly stdout: NodeJS.WritableStream & { readonly isTTY?: boolean };
-  readonly stderr: NodeJS.WritableStream;
-}
-
-/** A command: the exit code is its result; a NetkvmError is what it says to the user when it fails. */
-export type Run = (args: Arguments, io: Io) => Promise<number>;
-
-export interface Option {
-  readonly name: string;
-  readonly short?: string;
-  readonly meaning: string;
-  /** Word for the value in help texts; an option without one is a flag. */
-  readonly value?: string;
-  readonly choices?: readonly string[];
-  /** Makes the value a number within this range; a whole one unless `fraction`. */
-  readonly range?: readonly [min: number, max: number];
-  readonly fraction?: true;
-}
-
-export interface Positional {
-  readonly name: string;
-  readonly meaning: string;
-  readonly required?: true;
-  /** How many words it may have; one unless given. */
-  readonly words?: number;
-}
-
-export interface Command {
-  /** One word, or two (`log export`). */
-  readonly name: string;
-  readonly summary: string;
-  readonly positionals?: readonly Positional[];
-  readonly options: readonly Option[];
-  /** Options of which only one may be given. */
-  readonly exclusive?: readonly (readonly [string, string])[];
-  readonly examples: readonly (readonly [line: string, meaning: string])[];
-  readonly exits: readonly ExitName[];
-}
 
 const JSON_OUT: Option = { name: 'json', meaning: 'Print JSON with a schemaVersion instead of text.' };
 const CONFIG: Option = { name: 'config', value: 'FILE', meaning: 'Configuration file to use instead of the default one.' };
@@ -253,28 +209,6 @@ export const COMMANDS: readonly Command[] = [
     exits: ['done', 'usage'],
   },
 ];
-
-const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run }>>> = {
-  run: () => import('./commands/run.ts'),
-  status: () => import('./commands/status.ts'),
-  monitor: () => import('./commands/monitor.ts'),
-  wait: () => import('./commands/wait.ts'),
-  explain: () => import('./commands/explain.ts'),
-  doctor: () => import('./commands/doctor.ts'),
-  replay: () => import('./commands/replay.ts'),
-  record: () => import('./commands/record.ts'),
-  log: () => import('./commands/log.ts'),
-  config: () => import('./commands/config.ts'),
-  version: () => import('./commands/version.ts'),
-  help: () => import('./commands/help.ts'),
-};
-
-/** Loads a command's implementation: commands of two words share the file of the first one. */
-export const loadRun = async ({ name }: Command): Promise<Run> => {
-  const load = LOADERS[name.split(' ', 1)[0] ?? ''];
-  if (load === undefined) throw new Error(`the command ${name} has no implementation`);
-  return (await load()).run;
-};
 
 /** `netkvm log export [-o FILE] …`, generated. */
 export const usageOf = ({ name, positionals = [], options }: Command): string =>

@@ -3,7 +3,7 @@
 import { openReader } from '../adapters/log/sqlite.ts';
 import type { SqliteReader } from '../adapters/log/reader.ts';
 import { Story } from '../machines/story.ts';
-import type { Arguments } from './arguments.ts';
+import type { Arguments } from './command.ts';
 import { type Configuration, loadConfig } from './config.ts';
 import { ping, request } from './control-client.ts';
 import type { JsonObject } from './control-lines.ts';

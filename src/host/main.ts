@@ -2,7 +2,7 @@
 // The entry of the command line. It imports nothing before the version of Node is known to be good; the rest of the
 // process's business is here, too: broken pipes, unexpected rejections, and ending only when all output has been written.
 // (An older Node cannot even load this file from source: netkvm.mjs beside it says so in one line.)
-import type { Io } from './commands.ts';
+import type { Io } from './command.ts';
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 

@@ -2,7 +2,8 @@
 import { describe, expect, test } from 'vitest';
 import { NetkvmError } from '../../src/events/errors.ts';
 import { readArguments } from '../../src/host/arguments.ts';
-import { COMMANDS, DATAPATH_NAMES, STAGE_NAMES, type Option } from '../../src/host/commands.ts';
+import type { Option } from '../../src/host/command.ts';
+import { COMMANDS, DATAPATH_NAMES, STAGE_NAMES } from '../../src/host/commands.ts';
 import { STAGES } from '../../src/machines/chart-table.ts';
 import { DATAPATHS } from '../../src/machines/pair.ts';
 

@@ -8,7 +8,8 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { ERRORS, NetkvmError } from '../../src/events/errors.ts';
 import { report, runCli } from '../../src/host/cli.ts';
-import { COMMANDS, loadRun } from '../../src/host/commands.ts';
+import { loadRun } from '../../src/host/cli.ts';
+import { COMMANDS } from '../../src/host/commands.ts';
 
 const path = (name: string): string => fileURLToPath(new URL(`../../src/host/${name}`, import.meta.url));
 const netkvm = (...words: string[]) => spawnSync(process.execPath, [path('main.ts'), ...words], { encoding: 'utf8' });

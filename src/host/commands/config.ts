@@ -1,8 +1,7 @@
 // `netkvm config check` and `netkvm config dump`: whether the configuration is valid, and every value that holds with the
 // place it came from, written as TOML that can be read back.
 import { EXIT, NetkvmError } from '../../events/errors.ts';
-import type { Arguments } from '../arguments.ts';
-import type { Run } from '../commands.ts';
+import type { Arguments, Run } from '../command.ts';
 import { defaultFile, loadConfig, type Configuration } from '../config.ts';
 import { KEYS } from '../settings.ts';
 

@@ -1,7 +1,6 @@
 // `netkvm doctor`: looks at this machine and this installation, changes nothing, and says what to do about each trouble.
 import { EXIT, NetkvmError } from '../../events/errors.ts';
-import type { Arguments } from '../arguments.ts';
-import type { Run } from '../commands.ts';
+import type { Arguments, Run } from '../command.ts';
 import { loadConfig, type Configuration } from '../config.ts';
 import { runChecks, type Check } from '../doctor-checks.ts';
 

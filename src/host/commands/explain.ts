@@ -4,8 +4,7 @@ import { EXIT } from '../../events/errors.ts';
 import { explainPair, type Explanation, explanationText } from '../../../replay/explain.ts';
 import { replayFile } from '../../../replay/replay.ts';
 import type { Story } from '../../machines/story.ts';
-import type { Arguments } from '../arguments.ts';
-import type { Run } from '../commands.ts';
+import type { Arguments, Run } from '../command.ts';
 import { configurationOf, openLogOf, pairOption, tellLog } from '../look.ts';
 
 const storyOf = async (args: Arguments): Promise<Story> => {

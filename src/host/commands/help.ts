@@ -1,7 +1,8 @@
 // `netkvm help`: the list of commands, or one command's page, generated from the table in commands.ts.
 import { ERRORS, EXIT, type ExitName } from '../../events/errors.ts';
 import { findCommands } from '../arguments.ts';
-import { COMMANDS, usageOf, type Command, type Option, type Run } from '../commands.ts';
+import type { Command, Option, Run } from '../command.ts';
+import { COMMANDS, usageOf } from '../commands.ts';
 
 /** What each exit code means, in the words of the help pages. */
 export const EXIT_MEANINGS: { readonly [K in ExitName]: string } = {

@@ -5,7 +5,7 @@ import { EXIT } from '../../events/errors.ts';
 import type { RecordedEvent } from '../../events/envelope.ts';
 import type { Step } from '../../machines/guest.ts';
 import { Story } from '../../machines/story.ts';
-import type { Run } from '../commands.ts';
+import type { Run } from '../command.ts';
 import { interrupted } from '../interrupt.ts';
 import { configurationOf, openLogOf, pairOption } from '../look.ts';
 

@@ -2,7 +2,7 @@
 import { EXIT, NetkvmError } from '../../events/errors.ts';
 import { replayFile } from '../../../replay/replay.ts';
 import { timelineText } from '../../../replay/text.ts';
-import type { Run } from '../commands.ts';
+import type { Run } from '../command.ts';
 import { loadConfig } from '../config.ts';
 
 export const run: Run = async (args, io) => {

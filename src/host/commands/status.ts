@@ -4,7 +4,7 @@ import type { PairState } from '../../machines/pair.ts';
 import { BECAUSE } from '../../machines/reasons.ts';
 import type { Arrived } from '../../machines/roles.ts';
 import type { Story } from '../../machines/story.ts';
-import type { Run } from '../commands.ts';
+import type { Run } from '../command.ts';
 import { configurationOf, openLogOf, pairOption, serviceState, tellLog } from '../look.ts';
 
 const device = (adapter: Arrived | null) =>

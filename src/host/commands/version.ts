@@ -1,7 +1,7 @@
 // `netkvm version`: what is running, for bug reports.
 import { readFileSync } from 'node:fs';
 import { EXIT } from '../../events/errors.ts';
-import type { Run } from '../commands.ts';
+import type { Run } from '../command.ts';
 
 const NAME = 'netkvm-failover';
 /** How many folders up the package.json may be: the source lies deeper than the built files. */

@@ -2,7 +2,7 @@
 // was still missing.
 import { EXIT, NetkvmError } from '../../events/errors.ts';
 import type { Story } from '../../machines/story.ts';
-import type { Run } from '../commands.ts';
+import type { Run } from '../command.ts';
 import { configurationOf, openLogOf, pairOption, servicePid, tellLog } from '../look.ts';
 
 const DEFAULT_LIMIT_S = 60;
