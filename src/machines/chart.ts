@@ -52,6 +52,8 @@ export const pairChart = setup({
     boundLate: ({ context: { view } }) => isBoundLate(view),
     boundInTime: ({ context: { view } }) => view.primary && view.bound && !isBoundLate(view),
     unbound: ({ context: { view } }) => !view.bound,
+    // Another one has taken the place of the one without carrier. One that is not enslaved never gets carrier.
+    notBoundYet: ({ context: { view } }) => view.primary && !view.holds && !view.bound && view.compatible,
     carrierBack: ({ context: { view } }) => view.carrier && !view.flapping,
     carries: ({ context: { view } }) => view.primary && view.viaPrimary && !view.leaving,
     leaving: ({ context: { view } }) => view.primary && view.leaving,
@@ -199,6 +201,7 @@ export const pairChart = setup({
                     { guard: 'noPrimary', target: 'noPrimary' },
                     { guard: 'carries', target: '#pair.path.failover.onPrimary' },
                     { guard: 'flapping', target: 'flapping' },
+                    { guard: 'notBoundYet', target: '#pair.path.failover.sorting' },
                     { guard: 'carrierBack', target: '#pair.path.failover.sorting' },
                   ],
                 },

@@ -379,7 +379,10 @@ export class Guest {
     pair.pending = null;
     // A void decision is latched in a dry run only; after a crash it is decided anew.
     const latched = result === 'void' && this.policy.effects !== 'dryRun' ? 'failed' : result;
+    // Facts that came after the decision are news for what has just been refused.
+    const overtaken = pair.attempts === 0;
     this.#react(pair, `outcome.${latched}`, event, step);
+    if (overtaken) this.#react(pair, 'facts', event, step);
     return [pair];
   }
 
