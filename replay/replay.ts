@@ -42,9 +42,12 @@ const replayRecording = async (reader: RecordingReader, options: ReplayOptions):
       events += 1;
     }
   }
-  const complaints = reader.torn ? [`${reader.name}: the last line was cut and is set aside`] : [];
+  const complaints = reader.torn ? [`${reader.name}: ${TORN}`] : [];
   return { report: reportOf(story, events), story, complaints, damaged: false };
 };
+
+const TORN = 'the last line was cut and is set aside';
+const DAMAGED = 'it is passed over and counts as a gap; get the original file for the whole story';
 
 const rerun = async (history: Awaited<ReturnType<typeof openHistory>>, options: ReplayOptions): Promise<Replayed> => {
   const story = new Story(options);
@@ -54,7 +57,7 @@ const rerun = async (history: Awaited<ReturnType<typeof openHistory>>, options: 
   for await (const entry of readCapture(history.chunks)) {
     if (entry.kind === 'damage') {
       if (complaints.length < 20)
-        complaints.push(`${history.name}: line ${entry.line}: ${entry.damage}${entry.torn ? ' (cut, set aside)' : ''}`);
+        complaints.push(`${history.name}: line ${entry.line}: ${entry.damage}; ${entry.torn ? TORN : DAMAGED}`);
       damaged ||= !entry.torn;
       if (entry.torn) continue;
     } else if (options.until !== undefined && entry.n > options.until) break;
