@@ -23,7 +23,7 @@ export const STAGE_NAMES = [
   'detaching',
 ] as const;
 export const DATAPATH_NAMES = ['none', 'standby', 'primary'] as const;
-export const PLATFORM_NAMES = ['auto', 'linux', 'recording'] as const;
+export const PLATFORM_NAMES = ['auto', 'linux', 'recording', 'simulated'] as const;
 
 export const COMMANDS: readonly Command[] = [
   {
@@ -43,6 +43,17 @@ export const COMMANDS: readonly Command[] = [
         fraction: true,
         meaning: 'Pace of the platform `recording`: 1 is the recorded pace, 0 as fast as possible.',
       },
+      {
+        name: 'scenario',
+        value: 'NAME',
+        meaning: 'What happens to the guest of the platform `simulated`; `bond` unless given. A wrong name lists them.',
+      },
+      {
+        name: 'seed',
+        value: 'N',
+        range: [0, 4_294_967_295],
+        meaning: 'What happens by chance in the simulated guest; 1 unless given. The same seed is the same guest.',
+      },
       { name: 'log-level', value: 'LEVEL', choices: LOG_LEVELS, meaning: 'Least severity of the lines that are written.' },
       { name: 'json', meaning: 'Write log lines as JSON on a terminal, too.' },
     ],
@@ -51,6 +62,7 @@ export const COMMANDS: readonly Command[] = [
       ['netkvm run --observe', 'watch this machine and touch nothing'],
       ['netkvm run --dry-run --config ./pairs.toml', 'see what would be done'],
       ['netkvm run --platform recording --recording guest.jsonl', 'play a raw capture through the service'],
+      ['netkvm run --platform simulated --scenario bond --seed 7', 'watch the service fail over by itself'],
     ],
     exits: ['done', 'fault', 'usage', 'configuration', 'damaged', 'notPermitted', 'refused'],
   },

@@ -7,7 +7,7 @@ import type { Decision, DecisionKind, HappeningOf, Policy } from '../events/cata
 /** Effects that may be carried out although their decision is not recorded yet. */
 const TOWARD_A_PATH: ReadonlySet<DecisionKind> = new Set(['activateStandby', 'releaseLink', 'unbindPrimary']);
 
-const voided = (reason: string): Outcome => ({ result: 'void', reason, observed: false });
+export const voided = (reason: string): Outcome => ({ result: 'void', reason, observed: false });
 
 /** The outcome as an event. */
 export const concluded = ({ id, pair }: Decision, { result, reason, observed }: Outcome): HappeningOf<'outcome.seen'> => ({

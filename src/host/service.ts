@@ -11,9 +11,10 @@ import type { Foldable } from '../events/envelope.ts';
 import { NetkvmError } from '../events/errors.ts';
 import type { Step } from '../machines/guest.ts';
 import type { SettledEntry } from '../machines/history.ts';
+import { isOvertaken } from '../machines/pair.ts';
 import { Story } from '../machines/story.ts';
 import { applied, lossOf, setAsideOf, startOf, voidOf } from './beginning.ts';
-import { carryOut, concluded, seqOf } from './effects.ts';
+import { carryOut, concluded, seqOf, voided } from './effects.ts';
 import type { Lines } from './lines.ts';
 import { type Backlog, type Loss, Recorder } from './recorder.ts';
 import { keepFrom } from './retention.ts';
@@ -200,7 +201,13 @@ export class Service {
     const { signal } = this.#run;
     const perform = async (decision: Decision, outage: boolean): Promise<void> => {
       if (signal.aborted) return;
-      const outcome = await carryOut(decision, this.#platform, this.#policy, outage, signal);
+      const pair = story.guest.pairs.get(decision.pair);
+      // What was seen at one instant is folded event by event, so the first may lead to what the last makes wrong.
+      const overtaken = pair !== undefined && pair.pending?.id === decision.id && isOvertaken(pair);
+      // Awaited in any case: other groups of the same turn may still have to be told that the log refused them.
+      const outcome = await (overtaken
+        ? Promise.resolve(voided('facts changed before it was carried out'))
+        : carryOut(decision, this.#platform, this.#policy, outage, signal));
       if (!signal.aborted) recorder.take([concluded(decision, outcome)], now(), seqOf(decision));
     };
     const recorder = new Recorder(

@@ -6,7 +6,7 @@
 import type { Adapter, Decision, DriverFacts, EventData, PciFunction, Policy } from '../events/catalogue.ts';
 import type { Foldable } from '../events/envelope.ts';
 import { configurationOf, type DelayName, delayOf, react, type TimerId } from './chart-table.ts';
-import { becauseOf, decide, lookAgain, lookAt, newPair, type PairState, type Shown } from './pair.ts';
+import { becauseOf, decide, isOvertaken, lookAgain, lookAt, newPair, type PairState, type Shown } from './pair.ts';
 import { defaultPolicy } from './policy.ts';
 import { type Arrived, hasStandby, type Identity, identityOf, isSame, rolesOf } from './roles.ts';
 import { BIT } from './view.ts';
@@ -376,11 +376,11 @@ export class Guest {
   ): PairState[] | null {
     const pair = this.pairs.get(mac);
     if (pair?.pending?.id !== decision) return null;
+    // Facts that came after the decision are news for what has just been refused.
+    const overtaken = isOvertaken(pair);
     pair.pending = null;
     // A void decision is latched in a dry run only; after a crash it is decided anew.
-    const latched = result === 'void' && this.policy.effects !== 'dryRun' ? 'failed' : result;
-    // Facts that came after the decision are news for what has just been refused.
-    const overtaken = pair.attempts === 0;
+    const latched = result === 'void' && !overtaken && this.policy.effects !== 'dryRun' ? 'failed' : result;
     this.#react(pair, `outcome.${latched}`, event, step);
     if (overtaken) this.#react(pair, 'facts', event, step);
     return [pair];

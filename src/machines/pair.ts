@@ -59,6 +59,12 @@ export const newPair = (mac: string, listed: boolean): PairState => ({
   episode: null,
 });
 
+/**
+ * Whether facts (or the path) have changed since the decision that is under way: what is wanted now may be another effect.
+ * The count of attempts begins anew with every such change, and a decision counts as one.
+ */
+export const isOvertaken = ({ pending, attempts }: PairState): boolean => pending !== null && attempts === 0;
+
 /** A device carries when IFF_UP and IFLA_CARRIER = 1 (a device that is down may still claim carrier). */
 const carries = (adapter: Arrived | null): boolean => adapter !== null && adapter.facts.up && adapter.facts.carrier;
 

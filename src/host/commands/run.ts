@@ -1,8 +1,6 @@
 // `netkvm run`: the guest service in the foreground. What comes first matters: the log's lock (one service a folder), then
 // the control socket, then the platform; and the other way round at the end.
-import { PlaybackPlatform } from '../../adapters/playback.ts';
 import { openLog } from '../../adapters/log/sqlite.ts';
-import type { Platform } from '../../adapters/platform.ts';
 import { EXIT, NetkvmError } from '../../events/errors.ts';
 import type { Arguments, Run } from '../command.ts';
 import { type Configuration, loadConfig } from '../config.ts';
@@ -10,6 +8,7 @@ import { openControl, type Handlers } from '../control.ts';
 import { interrupted } from '../interrupt.ts';
 import { openLogger, type Lines } from '../lines.ts';
 import { hostFacts, machineId } from '../machine-facts.ts';
+import { choosePlatform } from '../platforms.ts';
 import { Service } from '../service.ts';
 import type { Settings } from '../settings.ts';
 import { packageVersion } from './version.ts';
@@ -21,21 +20,6 @@ const configured = (args: Arguments): Configuration =>
     'service.logLevel': args.text('log-level'),
     'policy.effects': args.flag('observe') ? 'off' : args.flag('dry-run') ? 'dryRun' : undefined,
   });
-
-const platformOf = async (args: Arguments, { settings }: Configuration): Promise<Platform> => {
-  const name = args.text('platform') ?? 'auto';
-  const recording = args.text('recording');
-  if ((name === 'recording') !== (recording !== undefined))
-    throw new NetkvmError('usage.command', '--platform recording and --recording FILE go together');
-  if (recording === undefined && args.number('speed') !== undefined)
-    throw new NetkvmError('usage.command', '--speed is for --platform recording only');
-  if (recording !== undefined) return PlaybackPlatform.open(recording, args.number('speed') ?? 1);
-  if (process.platform !== 'linux')
-    throw new NetkvmError('platform.unsupported', `there is no adapter for ${process.platform} yet`);
-  // Loaded only here: it brings the native bindings along.
-  const { LinuxPlatform } = await import('../../adapters/linux/platform.ts');
-  return new LinuxPlatform({ receiveBuffer_bytes: settings.receiveBuffer_bytes, surveyInterval_ms: settings.survey_ms });
-};
 
 const handlersOf = (service: Service, stop: (reason: string) => void): Handlers => ({
   status: () => Promise.resolve({ pid: process.pid, seq: service.seq, outage: service.outage }),
@@ -113,10 +97,10 @@ const stayAlive = (): (() => void) => {
 /** Runs the service until a signal. */
 export const runService = async (args: Arguments, options: RunOptions = {}): Promise<number> => {
   const configuration = configured(args);
-  const { settings, policy, file } = configuration;
+  const { settings, file } = configuration;
   const asJson = args.flag('json') ? true : options.json;
   const lines = await openLogger({ level: settings.logLevel, ...(asJson === undefined ? {} : { json: asJson }) });
-  const platform = await platformOf(args, configuration);
+  const { platform, policy } = await choosePlatform(args, configuration);
   // Before the log is opened: a signal that comes while it is read ends the service as cleanly as any other.
   const signal = interrupted();
   const onHangup = hangups();

@@ -1,0 +1,179 @@
+// How decisions are carried out in the simulated guest, as the real adapters must: compare, act, read back. Comparing and
+// acting happen at one instant here, because rtnetlink and an IOCTL are one call; what waits (INetCfg's lock, the link
+// monitor of a bond) compares after it has waited.
+import type { Adapter, Decision, Target } from '../../events/catalogue.ts';
+import type { Outcome } from '../platform.ts';
+import type { Ticking } from './kernel.ts';
+import type { Link, LinuxKernel } from './linux-kernel.ts';
+import { FAILOVER_PROTOCOL, type WindowsKernel } from './windows-kernel.ts';
+
+/** What the world is told of every act, so that invariants can be checked on it. */
+export interface Act {
+  readonly decision: Decision;
+  /** The device acted upon, as the decision named it. */
+  readonly target: Target | null;
+  readonly what: string;
+}
+
+type Report = (outcome: Outcome) => void;
+
+const succeeded: Outcome = { result: 'succeeded', reason: null, observed: false };
+const already: Outcome = { result: 'succeeded', reason: null, observed: true };
+const failed = (reason: string): Outcome => ({ result: 'failed', reason, observed: false });
+const voided = (reason: string): Outcome => ({ result: 'void', reason, observed: false });
+
+/** Whether the device that a decision names is still the one at that ifindex. */
+export const isStillThere = (target: Target | null, adapters: readonly Adapter[]): boolean =>
+  target !== null &&
+  adapters.some(
+    ({ ifindex, device, pci, mac, permMac }) =>
+      ifindex === target.ifindex &&
+      device === target.device &&
+      pci === target.pci &&
+      // A bond's MAC is that of its first member.
+      (device === null || mac === target.mac || permMac === target.mac),
+  );
+
+/** INetCfg: how long the write lock is waited for, and how often it is tried. */
+const LOCK_LIMIT_MS = 5000;
+const LOCK_TRY_MS = 250;
+/** How long the link monitor of a bond is waited for. */
+const MII_LIMIT_MS = 500;
+const MII_TRY_MS = 20;
+
+/** The protocols that a primary has while it serves NETKVM, and while it is kept out of it. */
+const ALONE = { ms_tcpip: false, ms_tcpip6: false, ms_server: false, [FAILOVER_PROTOCOL]: true };
+const NONE = { ms_tcpip: false, ms_tcpip6: false, ms_server: false, [FAILOVER_PROTOCOL]: false };
+
+export class WindowsEffects {
+  readonly #kernel: WindowsKernel;
+  readonly #clock: Ticking;
+  readonly #acted: (act: Act) => void;
+
+  constructor(kernel: WindowsKernel, clock: Ticking, acted: (act: Act) => void) {
+    this.#kernel = kernel;
+    this.#clock = clock;
+    this.#acted = acted;
+  }
+
+  begin(decision: Decision, report: Report): void {
+    switch (decision.kind) {
+      case 'holdLink':
+      case 'releaseLink':
+        return report(this.#setLink(decision, decision.kind === 'releaseLink'));
+      case 'bindPrimary':
+      case 'unbindPrimary':
+        return this.#bind(decision, decision.kind === 'bindPrimary' ? ALONE : NONE, LOCK_LIMIT_MS, report);
+      case 'activatePrimary':
+      case 'activateStandby':
+        return report({ result: 'refused', reason: 'NETKVM has no active member', observed: false });
+    }
+  }
+
+  #setLink(decision: Decision, on: boolean): Outcome {
+    const record = this.#kernel.records().find(({ mac, virtio }) => mac === decision.pair && virtio);
+    if (record === undefined) return voided('NETKVM has no record for this MAC');
+    if (record.suppressLink === !on) return already;
+    if (on && record.hasVf && !record.started) {
+      // Asking for the link with a bound VF of another MTU crashes the driver: compare before.
+      const adapters = this.#kernel.adapters();
+      const vf = adapters.find(({ ifindex }) => ifindex === record.vfIfIndex);
+      const nic = adapters.find(({ bus, mac }) => bus === 'virtio' && mac === decision.pair);
+      if (vf?.mtu !== nic?.mtu) return { result: 'refused', reason: 'the bound primary has another MTU', observed: false };
+    }
+    this.#acted({ decision, target: decision.standby, what: on ? 'SET_LINK on' : 'SET_LINK off' });
+    this.#kernel.setLinkOf(decision.pair, on);
+    const after = this.#kernel.records().find(({ mac }) => mac === decision.pair);
+    return after?.suppressLink === !on ? succeeded : failed('the driver did not follow');
+  }
+
+  /** Whether the driver has the primary as its own, or (where VIOPROT is to be off) no longer has it. */
+  #hasTaken({ pair, primary }: Decision, wanted: Readonly<Record<string, boolean>>): boolean {
+    const record = this.#kernel.records().find(({ mac, virtio }) => mac === pair && virtio);
+    const has = record?.hasVf === true && record.vfIfIndex === primary?.ifindex;
+    return has === (wanted[FAILOVER_PROTOCOL] === true);
+  }
+
+  #bind(decision: Decision, wanted: Readonly<Record<string, boolean>>, left_ms: number, report: Report): void {
+    const { primary } = decision;
+    if (primary === null || !isStillThere(primary, this.#kernel.adapters())) return report(voided('the primary is gone'));
+    if (wanted[FAILOVER_PROTOCOL] === true) {
+      const record = this.#kernel.records().find(({ mac, virtio }) => mac === decision.pair && virtio);
+      if (record === undefined) return report(voided('the standby is gone'));
+      if (record.hasVf && record.vfIfIndex !== primary.ifindex) return report(voided('the driver has another primary'));
+    }
+    const now = this.#kernel.adapters().find(({ ifindex }) => ifindex === primary.ifindex)?.protocols ?? {};
+    const isSet = Object.entries(now).every(([name, on]) => (wanted[name] ?? on) === on);
+    if (isSet && this.#hasTaken(decision, wanted)) return report(already);
+    const holder = this.#kernel.lockedBy;
+    if (holder !== null) {
+      if (left_ms <= 0) return report(failed(`the write lock is held by ${holder}`));
+      this.#clock.after(LOCK_TRY_MS, () => this.#bind(decision, wanted, left_ms - LOCK_TRY_MS, report));
+      return;
+    }
+    this.#acted({ decision, target: primary, what: 'set bindings' });
+    // Bound, and the driver does not have it: it came while another one was there. Only a new binding is looked at again.
+    if (isSet) this.#kernel.setBindings(primary.ifindex, NONE);
+    const answer = this.#kernel.setBindings(primary.ifindex, wanted);
+    if (answer !== null) report(failed(answer));
+    else report(this.#hasTaken(decision, wanted) ? succeeded : failed('the driver did not follow'));
+  }
+}
+
+export class BondEffects {
+  readonly #kernel: LinuxKernel;
+  readonly #clock: Ticking;
+  readonly #acted: (act: Act) => void;
+
+  constructor(kernel: LinuxKernel, clock: Ticking, acted: (act: Act) => void) {
+    this.#kernel = kernel;
+    this.#clock = clock;
+    this.#acted = acted;
+  }
+
+  begin(decision: Decision, report: Report): void {
+    switch (decision.kind) {
+      case 'bindPrimary':
+        return report(this.#enslave(decision));
+      case 'activatePrimary':
+        return this.#activate(decision, decision.primary, MII_LIMIT_MS, report);
+      case 'activateStandby':
+        return this.#activate(decision, decision.standby, MII_LIMIT_MS, report);
+      case 'unbindPrimary':
+      case 'holdLink':
+      case 'releaseLink':
+        return report({ result: 'refused', reason: 'a bond has no such effect', observed: false });
+    }
+  }
+
+  #linkOf(target: Target | null): Link | null {
+    if (target === null || !isStillThere(target, this.#kernel.adapters())) return null;
+    return this.#kernel.links.get(target.ifindex) ?? null;
+  }
+
+  #enslave(decision: Decision): Outcome {
+    const [primary, bond] = [this.#linkOf(decision.primary), this.#linkOf(decision.master)];
+    if (primary === null) return voided('the primary is gone');
+    if (bond === null) return voided('the bond is gone');
+    if (primary.master === bond) return already;
+    const others = [...(bond.bond?.slaves ?? [])].filter(({ card }) => card?.kind === 'vf');
+    if (others.some(({ permMac }) => permMac === decision.pair)) return voided('the bond has another primary');
+    this.#acted({ decision, target: decision.primary, what: 'enslave' });
+    if (primary.up && primary.master === null) this.#kernel.setUp(primary.ifindex, false);
+    const answer = this.#kernel.bonds.enslave(bond, primary);
+    return answer === null ? succeeded : failed(answer);
+  }
+
+  #activate(decision: Decision, target: Target | null, left_ms: number, report: Report): void {
+    const [link, bond] = [this.#linkOf(target), this.#linkOf(decision.master)];
+    if (link === null || bond === null) return report(voided('the member or the bond is gone'));
+    if (bond.bond?.active === link) return report(already);
+    if (!link.miiUp && left_ms > 0) {
+      this.#clock.after(MII_TRY_MS, () => this.#activate(decision, target, left_ms - MII_TRY_MS, report));
+      return;
+    }
+    this.#acted({ decision, target, what: 'set the active slave' });
+    const answer = this.#kernel.bonds.activate(bond, link);
+    report(answer === null ? succeeded : failed(answer));
+  }
+}

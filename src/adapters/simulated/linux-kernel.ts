@@ -1,0 +1,376 @@
+// The Linux side of the simulated guest: cards become links, net_failover enslaves by permanent MAC as it does in
+// drivers/net/net_failover.c, and every change of a link is a message that carries all its facts, as rtnetlink's do.
+// The delays are those of the recorded captures (replay/recordings). Bonds have a file of their own.
+import type { Adapter, PciFunction } from '../../events/catalogue.ts';
+import { changesOf } from '../linux/adapter.ts';
+import { carriesNow, type BondState, SimulatedBonds } from './bonding.ts';
+import type { Answer, Card, Kernel, Message, Ticking, Truth } from './kernel.ts';
+
+/** From the plug to the link, to the driver, and to the opening of a link whose master is up; milliseconds. */
+const PROBE_MS = 118;
+const BOUND_MS = 2;
+const OPEN_MS = 73;
+/** From the removal of the PTP clock to the link going down, gone, and the function unplugged. */
+const CLOSING_MS = 65;
+const GONE_MS = 8;
+const UNBOUND_MS = 28;
+const REMOVED_MS = 15;
+const RENAME_MS = 30;
+/** QEMU's announce rounds after a migration (net/announce.c: 50 ms, then 50 ms more each time). */
+const ANNOUNCE_MS = [0, 60, 255, 500, 855];
+
+export interface Link {
+  readonly ifindex: number;
+  readonly card: Card | null;
+  readonly role: 'card' | 'failover' | 'bond';
+  name: string;
+  mac: string;
+  readonly permMac: string | null;
+  mtu: number;
+  up: boolean;
+  /** The cable is in (or the host's side is up). */
+  cable: boolean;
+  carrier: boolean;
+  driver: string | null;
+  master: Link | null;
+  bond: BondState | null;
+  miiUp: boolean;
+  leaving: boolean;
+  published: Adapter | null;
+}
+
+export interface LinuxOptions {
+  /** udev gives links their names a moment after they appear. */
+  readonly rename?: boolean;
+  /** A free ifindex is used again at once: what the kernel does after its counter has wrapped. */
+  readonly reuseIndex?: boolean;
+}
+
+export class LinuxKernel implements Kernel {
+  readonly name = 'linux';
+  readonly links = new Map<number, Link>();
+  readonly bonds: SimulatedBonds;
+  readonly #functions = new Map<string, PciFunction>();
+  readonly #cards = new Map<string, Card>();
+  readonly #clock: Ticking;
+  readonly #say: (message: Message) => void;
+  readonly #options: LinuxOptions;
+  #index = 1;
+
+  constructor(clock: Ticking, say: (message: Message) => void, options: LinuxOptions = {}) {
+    this.#clock = clock;
+    this.#say = say;
+    this.#options = options;
+    this.bonds = new SimulatedBonds(this, clock);
+  }
+
+  adapters(): Adapter[] {
+    return [...this.links.values()].map((link) => this.#facts(link)).toSorted((a, b) => a.ifindex - b.ifindex);
+  }
+  functions(): PciFunction[] {
+    return [...this.#functions.values()].map((item) => ({ ...item })).toSorted((a, b) => (a.address < b.address ? -1 : 1));
+  }
+  records(): [] {
+    return [];
+  }
+  protocolInstalled(): boolean {
+    return false;
+  }
+  crashed(): null {
+    return null;
+  }
+  has(address: string): boolean {
+    return this.#cards.has(address);
+  }
+
+  plug(card: Card): void {
+    this.#cards.set(card.address, card);
+    const id = card.kind === 'virtio' ? '1af4:1041' : '8086:10d3';
+    const item = { address: card.address, id, driver: null };
+    this.#functions.set(card.address, item);
+    this.#say({ kind: 'functionAdded', function: item });
+    if (!card.driver) return;
+    this.#clock.after(card.kind === 'virtio' ? 20 : PROBE_MS, () => {
+      // It may have left, or the system may have started again meanwhile.
+      if (this.#cards.get(card.address) !== card || this.#linksOf(card).length > 0) return;
+      if (card.kind === 'virtio') this.#registerVirtio(card);
+      else this.#registerPrimary(card);
+      this.#clock.after(BOUND_MS, () => this.#bound(card));
+    });
+  }
+
+  unplug(address: string, done: () => void, surprise = false): void {
+    const card = this.#cards.get(address);
+    if (card === undefined) return done();
+    this.#cards.delete(address);
+    const leave = (): void => {
+      for (const link of this.#linksOf(card)) this.#unregister(link);
+      this.#clock.after(surprise ? 0 : UNBOUND_MS, () => {
+        if (card.driver) this.#say({ kind: 'functionUnbound', address });
+        this.#clock.after(surprise ? 0 : REMOVED_MS, () => {
+          // A card that is plugged in again meanwhile has an entry of its own.
+          if (!this.#cards.has(address)) this.#functions.delete(address);
+          this.#say({ kind: 'functionRemoved', address });
+          done();
+        });
+      });
+    };
+    for (const link of this.#linksOf(card)) link.leaving = true;
+    if (surprise) {
+      leave();
+      return;
+    }
+    if (card.ptp) this.#say({ kind: 'ptpRemoved', address });
+    this.#clock.after(CLOSING_MS, () => {
+      for (const link of this.#linksOf(card)) this.#open(link, false);
+      this.#clock.after(6, () => {
+        for (const link of this.#linksOf(card)) this.bonds.drop(link);
+        this.publish();
+        this.#clock.after(GONE_MS, leave);
+      });
+    });
+  }
+
+  setLink(address: string, on: boolean): void {
+    for (const link of this.links.values()) {
+      if (link.card?.address !== address || link.role !== 'card') continue;
+      link.cable = on;
+      this.#settleCarrier(link);
+    }
+    this.publish();
+  }
+
+  setMtu(ifindex: number, mtu: number): Answer {
+    const link = this.links.get(ifindex);
+    if (link === undefined) return 'ENODEV';
+    const members = [...this.links.values()].filter(({ master }) => master === link);
+    if ([link, ...members].some(({ card }) => card !== null && card.mtuMax < mtu)) return 'EINVAL';
+    for (const item of [...members, link]) item.mtu = mtu;
+    this.publish();
+    return null;
+  }
+
+  setMac(ifindex: number, mac: string): Answer {
+    const link = this.links.get(ifindex);
+    if (link === undefined) return 'ENODEV';
+    if (link.role === 'failover') return 'EOPNOTSUPP';
+    link.mac = mac;
+    this.publish();
+    return null;
+  }
+
+  setUp(ifindex: number, up: boolean): Answer {
+    const link = this.links.get(ifindex);
+    if (link === undefined) return 'ENODEV';
+    if (link.leaving && up) return 'ENODEV';
+    if (link.role === 'failover') for (const member of this.#members(link)) this.#open(member, up);
+    this.#open(link, up);
+    this.publish();
+    return null;
+  }
+
+  announce(): void {
+    for (const delay_ms of ANNOUNCE_MS) {
+      this.#clock.after(delay_ms, () => {
+        for (const { role, card, ifindex } of this.links.values()) {
+          if (role === 'card' && card?.kind === 'virtio') this.#say({ kind: 'announce', ifindex });
+        }
+      });
+    }
+  }
+
+  reboot(): void {
+    const cards = [...this.#cards.values()];
+    this.links.clear();
+    this.#functions.clear();
+    this.#cards.clear();
+    this.#index = 1;
+    for (const card of cards) this.plug(card);
+  }
+
+  /** The link that a name in a script stands for: the card at an address, or the device above it. */
+  find(address: string): Link | undefined {
+    return [...this.links.values()].find(({ card, role }) => role === 'card' && card?.address === address);
+  }
+
+  newLink(role: Link['role'], card: Card | null, name: string, mac: string, permMac: string | null): Link {
+    const ifindex = this.#nextIndex();
+    const mtu = card?.mtu ?? 1500;
+    const common = { up: false, cable: true, carrier: role === 'card', driver: null, master: null, bond: null };
+    const link: Link = { ifindex, card, role, name, mac, permMac, mtu, ...common, miiUp: false, leaving: false, published: null };
+    this.links.set(ifindex, link);
+    return link;
+  }
+
+  /** Opens or closes a link; a card's carrier comes a while later. */
+  open(link: Link, up: boolean): void {
+    this.#open(link, up);
+  }
+
+  /** Says what has changed since it was last said. */
+  publish(): void {
+    for (const link of this.links.values()) this.#settleMaster(link);
+    for (const link of this.links.values()) {
+      const facts = this.#facts(link);
+      if (link.published !== null && changesOf(link.published, facts) === null) continue;
+      link.published = facts;
+      this.#say({ kind: 'link', adapter: facts });
+      if (link.role === 'card') this.bonds.noticed(link);
+    }
+  }
+
+  truth(mac: string): Truth {
+    const standby = [...this.links.values()].find(
+      ({ card, role, permMac }) => role === 'card' && card?.kind === 'virtio' && permMac === mac,
+    );
+    const primaries = [...this.links.values()].filter(({ card, permMac }) => card?.kind === 'vf' && permMac === mac);
+    const master = standby?.master ?? null;
+    const enslaved = primaries.filter((primary) => master !== null && primary.master === master);
+    const wrong: string[] = [];
+    if (standby === undefined) return { mac, datapath: 'none', standbyWorks: false, primaryWorks: false, wrong };
+    if (master === null) {
+      const works = carriesNow(standby);
+      return { mac, datapath: works ? 'standby' : 'none', standbyWorks: works, primaryWorks: false, wrong };
+    }
+    const standbyWorks = master.up && carriesNow(standby);
+    // Enslaving sets a member up; one that was set down afterwards was meant to be.
+    const fits = (primary: Link): boolean =>
+      primary.cable && !primary.leaving && (primary.up || primary.master === null) && (primary.card?.mtuMax ?? 0) >= master.mtu;
+    if (master.role === 'bond') {
+      const active = [standby, ...enslaved].find((link) => link === master.bond?.active);
+      const carries = master.up && active !== undefined && carriesNow(active);
+      const datapath = !carries ? 'none' : active === standby ? 'standby' : 'primary';
+      return { mac, datapath, standbyWorks, primaryWorks: master.up && primaries.length > 0 && primaries.every(fits), wrong };
+    }
+    const primaryWorks = master.up && enslaved.some(carriesNow);
+    return { mac, datapath: primaryWorks ? 'primary' : standbyWorks ? 'standby' : 'none', standbyWorks, primaryWorks, wrong };
+  }
+
+  #nextIndex(): number {
+    if (this.#options.reuseIndex === true) for (let free = 2; ; free += 1) if (!this.links.has(free)) return free;
+    return (this.#index += 1);
+  }
+
+  #linksOf(card: Card): Link[] {
+    return [...this.links.values()].filter((link) => link.card === card).toReversed();
+  }
+
+  #members(master: Link): Link[] {
+    return [...this.links.values()].filter((link) => link.master === master).toSorted((a, b) => b.ifindex - a.ifindex);
+  }
+
+  #registerVirtio(card: Card): void {
+    if (!card.standby) {
+      this.#appear(this.newLink('card', card, `eth${this.#index - 1}`, card.mac, card.mac));
+      return;
+    }
+    const master = this.newLink('failover', card, `eth${this.#index - 1}`, card.mac, card.mac);
+    this.#appear(master);
+    const standby = this.newLink('card', card, `eth${this.#index - 1}`, card.mac, card.mac);
+    standby.master = master;
+    this.#appear(standby);
+    // failover_existing_slave_register: a primary that was there first.
+    for (const link of this.links.values()) if (link.card?.kind === 'vf' && link.master === null) this.#enslave(link);
+    this.publish();
+  }
+
+  #registerPrimary(card: Card): void {
+    const link = this.newLink('card', card, `eth${this.#index - 1}`, card.mac, card.mac);
+    this.#enslave(link);
+    this.#appear(link);
+  }
+
+  /** net_failover takes the first primary with its permanent MAC, if it takes its MTU. */
+  #enslave(link: Link): void {
+    const master = [...this.links.values()].find(({ role, permMac }) => role === 'failover' && permMac === link.permMac);
+    if (master === undefined || this.#members(master).some(({ card }) => card?.kind === 'vf')) return;
+    if ((link.card?.mtuMax ?? 0) < master.mtu) return;
+    link.master = master;
+    link.mtu = master.mtu;
+    if (!master.up) return;
+    this.#clock.after(OPEN_MS, () => {
+      if (!this.links.has(link.ifindex) || link.leaving || link.master !== master || !master.up) return;
+      this.#open(link, true);
+      this.publish();
+    });
+  }
+
+  #appear(link: Link): void {
+    this.publish();
+    if (this.#options.rename !== true) return;
+    this.#clock.after(RENAME_MS, () => {
+      if (this.links.get(link.ifindex) !== link) return;
+      link.name = `enp${link.ifindex}s0${link.role === 'card' && link.master?.role === 'failover' ? 'nsby' : ''}`;
+      this.publish();
+    });
+  }
+
+  #bound(card: Card): void {
+    const driver = card.kind === 'virtio' ? 'virtio_net' : 'e1000e';
+    if (this.#cards.get(card.address) !== card) return;
+    if (card.kind === 'vf') this.#say({ kind: 'functionBound', address: card.address, driver });
+    this.#functions.set(card.address, { ...(this.#functions.get(card.address) as PciFunction), driver });
+    for (const link of this.#linksOf(card)) link.driver = driver;
+    this.publish();
+  }
+
+  #unregister(link: Link): void {
+    for (const member of this.links.values()) if (member.master === link) member.master = null;
+    this.bonds.drop(link);
+    this.links.delete(link.ifindex);
+    this.#say({ kind: 'linkGone', ifindex: link.ifindex });
+    this.publish();
+  }
+
+  #open(link: Link, up: boolean): void {
+    if (link.up === up) return;
+    link.up = up;
+    if (link.card?.kind !== 'vf') {
+      if (link.role === 'card') link.carrier = link.cable;
+      return;
+    }
+    link.carrier = false;
+    if (up) this.#settleCarrier(link);
+  }
+
+  #settleCarrier(link: Link): void {
+    if (!link.up && link.card?.kind === 'vf') return;
+    if (!link.cable || link.card?.kind !== 'vf') {
+      link.carrier = link.cable;
+      return;
+    }
+    this.#clock.after(link.card.carrierDelay_ms, () => {
+      if (this.links.get(link.ifindex) !== link || !link.cable || !link.up) return;
+      link.carrier = true;
+      this.publish();
+    });
+  }
+
+  #settleMaster(link: Link): void {
+    if (link.role === 'failover' && link.up) link.carrier = this.#members(link).some((member) => member.up && member.carrier);
+    if (link.role === 'bond') link.carrier = link.bond?.active !== null;
+  }
+
+  #facts(link: Link): Adapter {
+    const { ifindex, name, mac, permMac, mtu, up, carrier, driver, card, master, bond } = link;
+    const device = card === null ? null : card.kind === 'virtio' ? `virtio-${card.address}` : card.address;
+    return {
+      ifindex,
+      name,
+      mac,
+      permMac,
+      bus: card === null ? null : card.kind === 'virtio' ? 'virtio' : 'pci',
+      device,
+      pci: card?.address ?? null,
+      driver,
+      mtu,
+      up,
+      carrier,
+      master: master?.ifindex ?? null,
+      kind: link.role === 'bond' ? 'bond' : null,
+      bond: bond === null ? null : { mode: 1, activeSlave: bond.active?.ifindex ?? null },
+      slave: master?.bond ? { active: master.bond.active === link, miiUp: link.miiUp } : null,
+      protocols: null,
+    };
+  }
+}

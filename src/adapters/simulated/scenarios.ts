@@ -1,0 +1,385 @@
+// Named scenarios: what happens in the simulated world, as a script made from a seed. The ones named after a recorded
+// capture follow its story at its pace, and must give the same sequence of states; the others stir up more than any
+// recording has. A script is data, so that it can be shortened and written down.
+import { LEVELS, type Rates } from './faults.ts';
+import type { Migration } from './hypervisor.ts';
+import type { Card } from './kernel.ts';
+import type { Random } from './random.ts';
+import type { Happens, WorldOptions } from './world.ts';
+
+/** What happens to the service rather than to the world. */
+export type Befalls =
+  /** The process is killed: before what it folded is committed, in the middle of the commit, or between two steps. */
+  | { readonly do: 'kill'; readonly when: 'now' | 'beforeCommit' | 'commitLost' | 'commitUnanswered'; readonly down_ms: number }
+  | { readonly do: 'restart' }
+  | { readonly do: 'logOutage'; readonly ms: number }
+  /** The log takes an append, but its answer is an error. */
+  | { readonly do: 'logUnanswered' }
+  | { readonly do: 'survey' }
+  | { readonly do: 'policy'; readonly effects: 'on' | 'dryRun' | 'off' };
+
+export interface Action {
+  readonly at_ms: number;
+  readonly what: Happens | Befalls;
+}
+
+const BEFALLING: ReadonlySet<string> = new Set<Befalls['do']>([
+  'kill',
+  'restart',
+  'logOutage',
+  'logUnanswered',
+  'survey',
+  'policy',
+]);
+export const isBefalling = ({ what }: Action): boolean => BEFALLING.has(what.do);
+
+export interface Script {
+  readonly world: WorldOptions;
+  readonly rates: Rates;
+  readonly effects: 'on' | 'dryRun' | 'off';
+  /** MACs of the pairs that effects may touch. */
+  readonly pairs: readonly string[];
+  readonly checkpointEvents: number;
+  readonly actions: readonly Action[];
+}
+
+export interface Scenario {
+  readonly name: string;
+  readonly what: string;
+  readonly script: (random: Random) => Script;
+}
+
+export const MAC = '52:54:00:11:22:33';
+export const OTHER_MAC = '52:54:00:11:22:44';
+const FOREIGN_MAC = '52:54:00:99:99:99';
+
+const nic = (over: Partial<Card> = {}): Card => ({
+  kind: 'virtio',
+  address: '0000:01:00.0',
+  mac: MAC,
+  standby: true,
+  mtu: 1500,
+  mtuMax: 9000,
+  carrierDelay_ms: 0,
+  ptp: false,
+  driver: true,
+  ...over,
+});
+const vf = (over: Partial<Card> = {}): Card =>
+  nic({ kind: 'vf', address: '0000:02:00.0', standby: false, carrierDelay_ms: 2200, ptp: true, ...over });
+
+const migration = (over: Partial<Migration> = {}): Migration => ({
+  ends: 'completes',
+  takes_ms: 500,
+  downtime_ms: 20,
+  primary: {},
+  plugAfter_ms: 60,
+  ...over,
+});
+
+const at = (at_ms: number, what: Action['what']): Action => ({ at_ms, what });
+const add = (id: string, card: Card): Happens => ({ do: 'add', id, card });
+
+/** A script that follows a capture: no faults, nothing steered. */
+const followed = (actions: readonly Action[]): Script => ({
+  world: { system: 'linux' },
+  rates: LEVELS['none'] as Rates,
+  effects: 'off',
+  pairs: [],
+  checkpointEvents: 1_000_000,
+  actions,
+});
+const bootTrio = [
+  at(100, add('standby', nic())),
+  at(80, add('primary', vf())),
+  at(1700, { do: 'masterUp', id: 'standby', on: true }),
+];
+const standbyOnly = [at(100, add('standby', nic())), at(1700, { do: 'masterUp', id: 'standby', on: true })];
+const bondByHand: readonly Action[] = [
+  at(100, add('standby', nic({ standby: false }))),
+  at(1600, { do: 'up', id: 'standby', value: true }),
+  at(2100, add('primary', vf())),
+  at(5300, { do: 'up', id: 'standby', value: false }),
+  at(5340, { do: 'bond', preferred: '0000:02:00.0' }),
+  at(5400, { do: 'enslave', id: 'standby' }),
+  at(5480, { do: 'enslave', id: 'primary' }),
+  at(5490, { do: 'bondUp', on: true }),
+];
+
+const follow = (name: string, what: string, actions: readonly Action[]): Scenario => ({
+  name,
+  what,
+  script: () => followed(actions),
+});
+
+const FOLLOWED: readonly Scenario[] = [
+  follow('a-boot-with-vf', 'Boot with the primary configured.', bootTrio),
+  follow('b-migration', 'A live migration that completes.', [...bootTrio, at(5300, { do: 'migrate', how: migration() })]),
+  follow('c-migration-cancelled', 'A migration that is cancelled after the unplug.', [
+    ...bootTrio,
+    at(5300, { do: 'migrate', how: migration({ ends: 'cancelled', takes_ms: 1500 }) }),
+  ]),
+  follow('d-vf-hotplug-later', 'Boot without a primary, which is plugged in later.', [
+    ...standbyOnly,
+    at(3200, add('primary', vf())),
+  ]),
+  follow('e-vf-different-mac', 'A function with another MAC is plugged in.', [
+    ...standbyOnly,
+    at(3200, add('primary', vf({ mac: FOREIGN_MAC }))),
+  ]),
+  follow('f-vf-del-and-add', 'The primary is unplugged and plugged in again, without a migration.', [
+    ...bootTrio,
+    at(5300, { do: 'remove', id: 'primary' }),
+    at(7500, add('primary', vf())),
+  ]),
+  follow('g-vf-link-down-up', 'The primary loses its carrier and gets it back.', [
+    ...bootTrio,
+    at(6000, { do: 'link', id: 'primary', on: false }),
+    at(8000, { do: 'link', id: 'primary', on: true }),
+  ]),
+  follow('h-three-migrations', 'Three migrations, one after the other.', [
+    ...bootTrio,
+    ...[5300, 10_300, 15_300].map((when) => at(when, { do: 'migrate', how: migration() })),
+  ]),
+  follow('i-two-same-mac-vfs', 'A second function with the pair’s MAC comes, and the first leaves.', [
+    ...bootTrio,
+    at(6000, add('second', vf({ address: '0000:03:00.0' }))),
+    at(9000, { do: 'remove', id: 'primary' }),
+    at(12_500, { do: 'up', id: 'second', value: true }),
+  ]),
+  follow('j-no-failover-userspace-bond', 'A NIC without STANDBY is bonded by hand, and its primary replugged.', [
+    ...bondByHand,
+    at(10_300, { do: 'remove', id: 'primary' }),
+    at(13_600, add('primary', vf())),
+    at(16_200, { do: 'enslave', id: 'primary' }),
+  ]),
+  follow('k-cancel-in-wait-unplug', 'A migration that is cancelled while it waits for the unplug.', [
+    ...bootTrio,
+    at(5300, { do: 'migrate', how: migration({ ends: 'cancelledWhileWaiting' }) }),
+  ]),
+  follow('l-destination-dies', 'A migration that fails, because its target died.', [
+    ...bootTrio,
+    at(5300, { do: 'migrate', how: migration({ ends: 'fails', takes_ms: 900 }) }),
+  ]),
+];
+
+// Scenarios made by chance.
+
+const chaos = (random: Random): Pick<Script, 'rates' | 'effects' | 'checkpointEvents'> => ({
+  rates: LEVELS[random.pick(['none', 'some', 'some', 'many'])] as Rates,
+  effects: random.pick(['on', 'on', 'on', 'on', 'on', 'on', 'dryRun', 'off']),
+  checkpointEvents: random.pick([100, 20, 1_000_000]),
+});
+
+const someMigration = (random: Random): Migration => ({
+  ends: random.pick(['completes', 'completes', 'completes', 'cancelled', 'cancelledWhileWaiting', 'fails']),
+  takes_ms: random.between(0, 3000),
+  downtime_ms: random.between(5, 1000),
+  primary: random.chance(0.15) ? null : someTarget(random),
+  plugAfter_ms: random.between(0, 2000),
+});
+
+const someTarget = (random: Random): Partial<Card> => ({
+  ...(random.chance(0.2) ? { address: random.pick(['0000:05:00.0', '0000:06:00.0']) } : {}),
+  ...(random.chance(0.1) ? { mac: FOREIGN_MAC } : {}),
+  ...(random.chance(0.1) ? { mtuMax: 1400, mtu: 1400 } : {}),
+  ...(random.chance(0.1) ? { mtu: 9000 } : {}),
+  carrierDelay_ms: random.pick([0, 50, 2000, 15_000]),
+});
+
+const somePrimary = (random: Random, over: Partial<Card> = {}): Card => ({
+  ...vf({ carrierDelay_ms: random.pick([0, 50, 500, 2200]), ptp: random.chance(0.5), ...over }),
+  ...(random.chance(0.1) ? { mtu: random.pick([1400, 9000]) } : {}),
+  ...(random.chance(0.05) ? { driver: false } : {}),
+});
+
+const befalls = (random: Random): Befalls => {
+  switch (random.between(0, 7)) {
+    case 0:
+    case 1:
+    case 2: {
+      const when = random.pick(['now', 'beforeCommit', 'commitLost', 'commitUnanswered'] as const);
+      return { do: 'kill', when, down_ms: random.pick([1, 100, 3000, 30_000]) };
+    }
+    case 3:
+      return { do: 'restart' };
+    case 4:
+      return { do: 'logOutage', ms: random.between(1, 10_000) };
+    case 5:
+      return { do: 'logUnanswered' };
+    case 6:
+      return { do: 'survey' };
+    default:
+      return { do: 'policy', effects: random.pick(['on', 'on', 'dryRun', 'off']) };
+  }
+};
+
+/** What may happen to a pair, whatever the system. */
+const common = (random: Random, suffix: string, mac: string): Happens | Befalls => {
+  const primary = `primary${suffix}`;
+  const id = random.pick([primary, primary, primary, `standby${suffix}`]);
+  switch (random.between(0, 15)) {
+    case 0:
+    case 1:
+      return { do: 'migrate', how: someMigration(random) };
+    case 2:
+    case 3:
+      return { do: 'remove', id: primary, surprise: random.chance(0.2) };
+    case 4:
+    case 5:
+      return add(primary, somePrimary(random, { mac, ...slot(suffix) }));
+    case 6:
+    case 7:
+    case 8:
+      return { do: 'link', id, on: random.chance(0.6) };
+    case 9:
+      return random.chance(0.6)
+        ? { do: 'up', id, value: random.chance(0.7) }
+        : random.chance(0.5)
+          ? { do: 'remove', id: `standby${suffix}` }
+          : add(
+              `standby${suffix}`,
+              nic({ mac, standby: random.chance(0.8), ...(suffix === '' ? {} : { address: '0000:07:00.0' }) }),
+            );
+    case 10:
+      return { do: 'mtu', id, value: random.pick([1400, 1500, 1500, 9000]) };
+    case 11:
+      return { do: 'mac', id, value: random.pick([mac, mac, FOREIGN_MAC]) };
+    case 12:
+      return random.chance(0.5)
+        ? add(`second${suffix}`, somePrimary(random, { mac, address: `0000:0${suffix === '' ? 3 : 9}:00.0` }))
+        : { do: 'remove', id: `second${suffix}` };
+    case 13:
+      return random.pick<Happens>([
+        { do: 'suspend', ms: random.between(1, 100_000) },
+        { do: 'step', ms: random.between(-100_000, 100_000) },
+        { do: 'announce' },
+        { do: 'stick', id: primary, on: random.chance(0.5) },
+        { do: 'reboot' },
+      ]);
+    default:
+      return befalls(random);
+  }
+};
+
+const slot = (suffix: string): Partial<Card> => (suffix === '' ? {} : { address: '0000:08:00.0' });
+
+const onWindows = (random: Random, suffix: string, mac: string): Happens | Befalls => {
+  switch (random.between(0, 11)) {
+    case 0:
+      return { do: 'lock', by: random.pick(['Network Connections', null, null]) };
+    case 1:
+      return random.chance(0.7)
+        ? { do: 'protocol', installed: random.chance(0.7) }
+        : { do: 'setLink', id: `standby${suffix}`, on: random.chance(0.5) };
+    case 2:
+      // The driver is started anew: the standby's link comes back held.
+      return { do: 'mtu', id: `standby${suffix}`, value: 1500 };
+    default:
+      return common(random, suffix, mac);
+  }
+};
+
+const onBond = (random: Random, suffix: string, mac: string): Happens | Befalls => {
+  const id = random.pick([`primary${suffix}`, `primary${suffix}`, `standby${suffix}`]);
+  switch (random.between(0, 11)) {
+    case 0:
+      return { do: random.pick(['enslave', 'release', 'activate'] as const), id };
+    case 1:
+      return { do: 'bondUp', on: random.chance(0.8) };
+    case 2:
+      return { do: 'enslave', id };
+    default:
+      return common(random, suffix, mac);
+  }
+};
+
+const onTrio = (random: Random, suffix: string, mac: string): Happens | Befalls =>
+  random.chance(0.05) ? { do: 'masterUp', id: `standby${suffix}`, on: random.chance(0.7) } : common(random, suffix, mac);
+
+const stirred = (random: Random, count: number, what: (random: Random) => Action['what']): Action[] => {
+  const actions: Action[] = [];
+  let when = random.between(2000, 8000);
+  for (let left = count; left > 0; left -= 1) {
+    if (random.chance(0.04)) {
+      // A storm: the carrier comes and goes.
+      for (let flap = 0; flap < 12; flap += 1) {
+        actions.push(at((when += random.between(50, 1500)), { do: 'link', id: 'primary', on: flap % 2 === 1 }));
+      }
+    }
+    actions.push(at(when, what(random)));
+    when += random.pick([1, 5, 30, 200, 1000, 4000, 15_000]);
+  }
+  return actions;
+};
+
+const windowsCards = (random: Random): Action[] => [
+  at(random.between(50, 500), add('standby', nic({ standby: random.chance(0.95) }))),
+  ...(random.chance(0.7) ? [at(random.between(1, 6000), add('primary', somePrimary(random)))] : []),
+];
+
+const SCENARIOS_BY_CHANCE: readonly Scenario[] = [
+  {
+    name: 'windows',
+    what: 'NETKVM with VIOPROT: plugs, migrations, links, locks, restarts and faults, by chance.',
+    script: (random) => ({
+      ...chaos(random),
+      world: {
+        system: 'windows',
+        windows: { switchedOff: random.chance(0.3) ? ['ms_server'] : [], withoutProtocol: random.chance(0.05) },
+      },
+      pairs: random.chance(0.9) ? [MAC] : [],
+      actions: [...windowsCards(random), ...stirred(random, random.between(2, 12), (chance) => onWindows(chance, '', MAC))],
+    }),
+  },
+  {
+    name: 'bond',
+    what: 'An active-backup bond that is steered: plugs, migrations, links, operators and faults, by chance.',
+    script: (random) => ({
+      ...chaos(random),
+      world: { system: 'linux', linux: { rename: random.chance(0.5), reuseIndex: random.chance(0.3) } },
+      pairs: [MAC],
+      actions: [
+        at(100, add('standby', nic({ standby: false }))),
+        at(400, { do: 'bond' }),
+        at(500, { do: 'enslave', id: 'standby' }),
+        at(510, { do: 'bondUp', on: true }),
+        ...(random.chance(0.7) ? [at(random.between(50, 4000), add('primary', somePrimary(random)))] : []),
+        ...stirred(random, random.between(2, 12), (chance) => onBond(chance, '', MAC)),
+      ],
+    }),
+  },
+  {
+    name: 'trio',
+    what: 'The kernel’s net_failover, which is only watched: the same, by chance.',
+    script: (random) => ({
+      ...chaos(random),
+      world: { system: 'linux', linux: { rename: random.chance(0.5), reuseIndex: random.chance(0.3) } },
+      pairs: [MAC],
+      actions: [...bootTrio, ...stirred(random, random.between(2, 12), (chance) => onTrio(chance, '', MAC))],
+    }),
+  },
+  {
+    name: 'windows-two-pairs',
+    what: 'Two NETKVM pairs, of which only the first may be touched.',
+    script: (random) => ({
+      ...chaos(random),
+      world: { system: 'windows' },
+      pairs: random.chance(0.5) ? [MAC, OTHER_MAC] : [MAC],
+      actions: [
+        ...windowsCards(random),
+        at(300, add('standby-b', nic({ mac: OTHER_MAC, address: '0000:07:00.0' }))),
+        at(random.between(1, 5000), add('primary-b', somePrimary(random, { mac: OTHER_MAC, address: '0000:08:00.0' }))),
+        ...stirred(random, random.between(2, 14), (chance) =>
+          chance.chance(0.5) ? onWindows(chance, '', MAC) : onWindows(chance, '-b', OTHER_MAC),
+        ),
+      ],
+    }),
+  },
+];
+
+export const SCENARIOS: readonly Scenario[] = [...FOLLOWED, ...SCENARIOS_BY_CHANCE];
+/** The ones that a simulation draws from. */
+export const CHANCE_NAMES = SCENARIOS_BY_CHANCE.map(({ name }) => name);
+
+export const scenarioOf = (name: string): Scenario | undefined => SCENARIOS.find((scenario) => scenario.name === name);

@@ -1,0 +1,379 @@
+// The Windows side of the simulated guest: NETKVM's pairs by current MAC, link suppression and SET_LINK as
+// virtio-win NetKVM/Common/ParaNdis_Protocol.cpp has them, and the bindings of protocols as INetCfg keeps them. What the
+// driver would crash on is a crash here, so that the simulation finds a controller that provokes it.
+import type { Adapter, DriverFacts, PciFunction } from '../../events/catalogue.ts';
+import type { Answer, Card, Kernel, Message, Ticking, Truth } from './kernel.ts';
+
+export const FAILOVER_PROTOCOL = 'vioprot';
+/** What a new adapter is bound to beside the failover protocol. */
+const ORDINARY = ['ms_tcpip', 'ms_tcpip6', 'ms_server'];
+const PROBE_MS = 300;
+const REMOVED_MS = 40;
+
+interface Nic {
+  readonly ifindex: number;
+  readonly card: Card;
+  readonly permMac: string;
+  mac: string;
+  mtu: number;
+  up: boolean;
+  cable: boolean;
+  /** Media connected, as the card itself sees it. */
+  operational: boolean;
+  protocols: Record<string, boolean>;
+  /** NDIS has bound VIOPROT to it. */
+  isOpen: boolean;
+}
+
+/** NETKVM's entry for a MAC. */
+interface Entry {
+  readonly mac: string;
+  virtio: Nic | null;
+  binding: Nic | null;
+  /** The binding was found compatible (m_BoundAdapter). */
+  attached: boolean;
+  suppress: boolean;
+  started: boolean;
+}
+
+export interface WindowsOptions {
+  /** Protocols that the administrator has switched off on every new adapter. */
+  readonly switchedOff?: readonly string[];
+  readonly withoutProtocol?: boolean;
+}
+
+export class WindowsKernel implements Kernel {
+  readonly name = 'windows';
+  /** Who holds the write lock of INetCfg, null when nobody does. */
+  lockedBy: string | null = null;
+  readonly #nics = new Map<number, Nic>();
+  readonly #cards = new Map<string, Card>();
+  readonly #functions = new Map<string, PciFunction>();
+  readonly #registry = new Map<string, Record<string, boolean>>();
+  readonly #clock: Ticking;
+  readonly #say: (message: Message) => void;
+  readonly #options: WindowsOptions;
+  #entries: Entry[] = [];
+  #installed: boolean;
+  #index = 10;
+  #crash: string | null = null;
+
+  constructor(clock: Ticking, say: (message: Message) => void, options: WindowsOptions = {}) {
+    this.#clock = clock;
+    this.#say = say;
+    this.#options = options;
+    this.#installed = options.withoutProtocol !== true;
+  }
+
+  crashed(): string | null {
+    return this.#crash;
+  }
+  has(address: string): boolean {
+    return this.#cards.has(address);
+  }
+  protocolInstalled(): boolean {
+    return this.#installed;
+  }
+  functions(): PciFunction[] {
+    return [...this.#functions.values()].map((item) => ({ ...item })).toSorted((a, b) => (a.address < b.address ? -1 : 1));
+  }
+
+  adapters(): Adapter[] {
+    return [...this.#nics.values()].map((nic) => {
+      const { ifindex, card, mac, permMac, mtu, up, operational, protocols } = nic;
+      const suppressed = this.#entries.some(({ virtio, suppress }) => virtio === nic && suppress);
+      return {
+        ifindex,
+        name: `Ethernet ${ifindex}`,
+        mac,
+        permMac,
+        bus: card.kind === 'virtio' ? 'virtio' : 'pci',
+        device: `PCI\\${card.address}`,
+        pci: card.address,
+        driver: card.kind === 'virtio' ? 'netkvm' : 'e1i65x64',
+        mtu,
+        up,
+        carrier: up && operational && !suppressed,
+        master: null,
+        kind: null,
+        bond: null,
+        slave: null,
+        protocols: { ...protocols },
+      };
+    });
+  }
+
+  records(): DriverFacts[] {
+    return this.#entries.map(({ mac, virtio, binding, suppress, started }) => ({
+      mac,
+      virtio: virtio !== null,
+      isStandby: virtio?.card.standby === true,
+      virtioLink: virtio?.operational === true,
+      suppressLink: suppress,
+      started,
+      hasVf: binding !== null,
+      vfIfIndex: binding?.ifindex ?? 0,
+      vfLink: binding !== null && binding.operational,
+    }));
+  }
+
+  plug(card: Card): void {
+    this.#cards.set(card.address, card);
+    this.#functions.set(card.address, { address: card.address, id: null, driver: null });
+    this.#changed();
+    if (!card.driver) return;
+    this.#clock.after(card.kind === 'virtio' ? 50 : PROBE_MS, () => {
+      if (this.#cards.get(card.address) === card) this.#arrive(card);
+    });
+  }
+
+  unplug(address: string, done: () => void, surprise = false): void {
+    const card = this.#cards.get(address);
+    if (card === undefined) return done();
+    this.#cards.delete(address);
+    this.#clock.after(surprise ? 0 : REMOVED_MS, () => {
+      const nic = this.find(address);
+      if (nic !== undefined && nic.card === card) this.#depart(nic);
+      if (!this.#cards.has(address)) this.#functions.delete(address);
+      this.#changed();
+      done();
+    });
+  }
+
+  setLink(address: string, on: boolean): void {
+    const nic = this.find(address);
+    if (nic === undefined) return;
+    nic.cable = on;
+    if (!on) nic.operational = false;
+    else this.#connect(nic);
+    this.#changed();
+  }
+
+  /** *JumboPacket: the new MTU holds after the adapter was restarted, which this does at once. */
+  setMtu(ifindex: number, mtu: number): Answer {
+    const nic = this.#nics.get(ifindex);
+    if (nic === undefined) return 'not found';
+    if (nic.card.mtuMax < mtu) return 'out of range';
+    this.#restart(nic, () => {
+      nic.mtu = mtu;
+    });
+    return null;
+  }
+
+  /** NetworkAddress, likewise. */
+  setMac(ifindex: number, mac: string): Answer {
+    const nic = this.#nics.get(ifindex);
+    if (nic === undefined) return 'not found';
+    this.#restart(nic, () => {
+      nic.mac = mac;
+    });
+    return null;
+  }
+
+  setUp(ifindex: number, up: boolean): Answer {
+    const nic = this.#nics.get(ifindex);
+    if (nic === undefined) return 'not found';
+    // Enabling and disabling a device starts and halts its driver.
+    if (nic.up !== up) {
+      this.#restart(nic, () => {
+        nic.up = up;
+      });
+    }
+    return null;
+  }
+
+  announce(): void {}
+
+  reboot(): void {
+    const cards = [...this.#cards.values()];
+    this.#nics.clear();
+    this.#entries = [];
+    this.#cards.clear();
+    this.#functions.clear();
+    this.#index = 10;
+    for (const card of cards) this.plug(card);
+  }
+
+  find(address: string): Nic | undefined {
+    return [...this.#nics.values()].find(({ card }) => card.address === address);
+  }
+
+  // What a controller may do.
+
+  /** IOCTL_NETKVMD_SET_LINK. An unknown MAC succeeds. */
+  setLinkOf(mac: string, on: boolean): void {
+    // Duplicates have entries of their own, and the first one is taken.
+    const entry = this.#entries.find((item) => item.mac === mac && item.virtio !== null);
+    if (entry === undefined) return;
+    if (on && entry.binding !== null && !entry.started) {
+      if (!entry.attached) this.#crash ??= `SET_LINK on for ${mac}, whose VF has another MTU: the driver follows a null pointer`;
+      entry.started = true;
+    }
+    entry.suppress = !on;
+    this.#changed();
+  }
+
+  /** INetCfg: sets the bindings of one adapter. Refused while somebody else holds the write lock. */
+  setBindings(ifindex: number, wanted: Readonly<Record<string, boolean>>): Answer {
+    if (this.lockedBy !== null) return `the write lock is held by ${this.lockedBy}`;
+    const nic = this.#nics.get(ifindex);
+    if (nic === undefined) return 'no such adapter';
+    for (const name of Object.keys(nic.protocols)) nic.protocols[name] = wanted[name] ?? nic.protocols[name] ?? false;
+    this.#registry.set(nic.card.address, nic.protocols);
+    this.#bindings(nic);
+    this.#changed();
+    return null;
+  }
+
+  /** Installs or uninstalls VIOPROT on every adapter. */
+  setProtocol(installed: boolean): void {
+    this.#installed = installed;
+    for (const stored of this.#registry.values()) stored[FAILOVER_PROTOCOL] = installed;
+    for (const nic of this.#nics.values()) {
+      nic.protocols[FAILOVER_PROTOCOL] = installed;
+      this.#bindings(nic);
+    }
+    this.#changed();
+  }
+
+  truth(mac: string): Truth {
+    const entry = this.#entries.find((item) => item.mac === mac && item.virtio !== null);
+    const found = [...this.#nics.values()].filter((nic) => nic.card.kind === 'vf' && nic.mac === mac);
+    const virtio = entry?.virtio ?? null;
+    if (entry === undefined || virtio === null) {
+      return { mac, datapath: 'none', standbyWorks: false, primaryWorks: false, wrong: [] };
+    }
+    const standbyWorks = virtio.up && virtio.operational;
+    const fits = ({ cable, up, mtu }: Nic): boolean => cable && up && mtu === virtio.mtu;
+    // Of several the first keeps its place, so nothing is promised unless each would do.
+    const primaryWorks = this.#installed && virtio.up && found.length > 0 && found.every(fits);
+    const linkUp = virtio.up && !entry.suppress;
+    const viaPrimary = entry.started && entry.binding !== null;
+    // What is sent goes into the VF as long as it is bound, whether it has carrier or not (CProtocolBinding::Send).
+    const carries = linkUp && (viaPrimary ? entry.binding?.operational === true : virtio.operational);
+    const datapath = !carries ? 'none' : viaPrimary ? 'primary' : 'standby';
+    const both = viaPrimary && ORDINARY.some((name) => entry.binding?.protocols[name] === true);
+    return { mac, datapath, standbyWorks, primaryWorks, wrong: both ? ['the bound primary has other protocols, too'] : [] };
+  }
+
+  // What happens by itself.
+
+  #changed(): void {
+    this.#say({ kind: 'changed' });
+  }
+
+  #arrive(card: Card): void {
+    // A second start of the system before the first has found the card.
+    if (this.find(card.address)?.card === card) return;
+    const fresh = Object.fromEntries(ORDINARY.map((name) => [name, this.#options.switchedOff?.includes(name) !== true]));
+    // Windows remembers bindings by the device's instance, so a VF that returns to its slot has them as they were left.
+    const protocols = this.#registry.get(card.address) ?? { ...fresh, [FAILOVER_PROTOCOL]: this.#installed };
+    this.#registry.set(card.address, protocols);
+    const { mac, address } = card;
+    this.#index += 1;
+    const common = {
+      card,
+      mac,
+      permMac: mac,
+      mtu: card.mtu,
+      up: true,
+      cable: true,
+      operational: false,
+      protocols,
+      isOpen: false,
+    };
+    const nic: Nic = { ifindex: this.#index, ...common };
+    this.#nics.set(nic.ifindex, nic);
+    const known = this.#functions.get(address);
+    if (known !== undefined) this.#functions.set(address, { ...known, driver: card.kind === 'virtio' ? 'netkvm' : 'e1i65x64' });
+    this.#connect(nic);
+    if (card.kind === 'virtio') this.#addAdapter(nic);
+    else this.#bindings(nic);
+    this.#changed();
+  }
+
+  #depart(nic: Nic): void {
+    this.#nics.delete(nic.ifindex);
+    if (nic.card.kind === 'virtio') this.#haltAdapter(nic);
+    else this.#close(nic);
+  }
+
+  #restart(nic: Nic, change: () => void): void {
+    if (nic.card.kind === 'virtio') this.#haltAdapter(nic);
+    else this.#close(nic);
+    change();
+    nic.operational = false;
+    this.#connect(nic);
+    if (nic.card.kind === 'vf') this.#bindings(nic);
+    else if (nic.up) this.#addAdapter(nic);
+    this.#changed();
+  }
+
+  #connect(nic: Nic): void {
+    const connect = (): void => {
+      if (this.#nics.get(nic.ifindex) !== nic || !nic.cable || !nic.up) return;
+      nic.operational = true;
+      this.#changed();
+    };
+    if (nic.card.kind === 'virtio') nic.operational = nic.cable && nic.up;
+    else this.#clock.after(nic.card.carrierDelay_ms, connect);
+  }
+
+  /** NDIS binds or unbinds VIOPROT as the settings say. Never to a NETKVM adapter. */
+  #bindings(nic: Nic): void {
+    if (nic.card.kind === 'virtio') return;
+    const wanted = nic.up && this.#installed && nic.protocols[FAILOVER_PROTOCOL] === true;
+    if (wanted && !nic.isOpen) this.#openBinding(nic);
+    else if (!wanted && nic.isOpen) this.#close(nic);
+  }
+
+  #openBinding(nic: Nic): void {
+    nic.isOpen = true;
+    const entry = this.#entries.find(({ mac }) => mac === nic.mac);
+    if (entry === undefined) {
+      this.#entries.push({ mac: nic.mac, virtio: null, binding: nic, attached: false, suppress: false, started: false });
+      return;
+    }
+    // "already present binding": the second one is ignored, and nobody adopts it when the first leaves.
+    if (entry.binding !== null) return;
+    entry.binding = nic;
+    this.#match(entry);
+  }
+
+  #close(nic: Nic): void {
+    nic.isOpen = false;
+    const entry = this.#entries.find(({ binding }) => binding === nic);
+    if (entry === undefined) return;
+    entry.binding = null;
+    entry.attached = false;
+    entry.started = false;
+    if (entry.virtio === null) this.#entries = this.#entries.filter((item) => item !== entry);
+  }
+
+  #addAdapter(nic: Nic): void {
+    const suppress = nic.card.standby;
+    const entry = this.#entries.find(({ mac, virtio }) => mac === nic.mac && virtio === null);
+    if (entry === undefined) {
+      this.#entries.push({ mac: nic.mac, virtio: nic, binding: null, attached: false, suppress, started: false });
+      return;
+    }
+    entry.virtio = nic;
+    entry.suppress = suppress;
+    this.#match(entry);
+  }
+
+  #haltAdapter(nic: Nic): void {
+    const entry = this.#entries.find(({ virtio }) => virtio === nic);
+    if (entry === undefined) return;
+    entry.virtio = null;
+    entry.started = false;
+    entry.attached = false;
+    entry.suppress = false;
+    if (entry.binding === null) this.#entries = this.#entries.filter((item) => item !== entry);
+  }
+
+  /** OnAdapterFound: both must have the same MTU. */
+  #match(entry: Entry): void {
+    entry.attached = entry.virtio !== null && entry.binding !== null && entry.virtio.mtu === entry.binding.mtu;
+  }
+}
