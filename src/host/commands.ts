@@ -46,7 +46,7 @@ export const COMMANDS: readonly Command[] = [
       {
         name: 'scenario',
         value: 'NAME',
-        meaning: 'What happens to the guest of the platform `simulated`; `bond` unless given. A wrong name lists them.',
+        meaning: 'What happens to the guest of the platform `simulated`; `failover` unless given. A wrong name lists them.',
       },
       {
         name: 'seed',
@@ -62,7 +62,7 @@ export const COMMANDS: readonly Command[] = [
       ['netkvm run --observe', 'watch this machine and touch nothing'],
       ['netkvm run --dry-run --config ./pairs.toml', 'see what would be done'],
       ['netkvm run --platform recording --recording guest.jsonl', 'play a raw capture through the service'],
-      ['netkvm run --platform simulated --scenario bond --seed 7', 'watch the service fail over by itself'],
+      ['netkvm run --platform simulated --scenario failover', 'watch the service fail over by itself'],
     ],
     exits: ['done', 'fault', 'usage', 'configuration', 'damaged', 'notPermitted', 'refused'],
   },

@@ -23,7 +23,7 @@ const simulated = async (args: Arguments, policy: Policy): Promise<Chosen> => {
   const { SCENARIOS, scenarioOf } = await import('../adapters/simulated/scenarios.ts');
   const { openSimulated } = await import('../adapters/simulated/live.ts');
   const { Random } = await import('../adapters/simulated/random.ts');
-  const name = args.text('scenario') ?? 'bond';
+  const name = args.text('scenario') ?? 'failover';
   const scenario = scenarioOf(name);
   if (scenario === undefined) {
     const names = SCENARIOS.map((one) => one.name);

@@ -1,5 +1,6 @@
-// `npm start`: the main job, for a newcomer. The real service, on a log of its own in the system's temporary folder, plays a
-// recorded live migration at its recorded pace, and then says how to look at what it recorded.
+// `npm start`: the main job, for a newcomer, in two acts and on logs of their own in the system's temporary folder. First the
+// real service plays a recorded live migration at its recorded pace; then it steers a simulated guest through one, because
+// in the recording the kernel did the switching. It ends by saying how to look at what was recorded.
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,33 +9,44 @@ import { readArguments } from './arguments.ts';
 import { report } from './cli.ts';
 import { runService } from './commands/run.ts';
 
+/** When the simulated migration is over and its last state has settled. */
+const SIMULATED_MS = 9000;
+
 const dir = mkdtempSync(join(tmpdir(), 'netkvm-'));
 const capture = fileURLToPath(new URL('../../replay/recordings/raw/b-migration/guest.jsonl', import.meta.url));
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
-say('A live migration of a real guest, as its kernel told it, played through the service at its recorded pace (10 s).');
-say('The kernel did the switching in this recording, so the service observes: no decisions, only what happened and why.\n');
-const words = ['run', '--platform', 'recording', '--recording', capture, '--state-dir', dir, '--observe'];
-const request = readArguments(words);
-if (request.kind !== 'command') throw new Error('run is no command');
+const argumentsOf = (act: string, ...words: string[]) => {
+  const request = readArguments(['run', ...words, '--state-dir', join(dir, act)]);
+  if (request.kind !== 'command') throw new Error('run is no command');
+  return request.args;
+};
+
+const sayHow = (): void => {
+  for (const act of ['recorded', 'simulated']) {
+    const state = join(dir, act);
+    say(`\nThe log of the ${act} migration is ${join(state, 'netkvm.db')}. Look at it from another terminal:`);
+    for (const command of ['status', 'explain', 'monitor --from 1', 'log verify', `log export -o ${state}.jsonl`])
+      say(`  npm run -s netkvm -- ${command} --state-dir ${state}`);
+  }
+  say(`\nOr replay the capture itself:\n  npm run -s netkvm -- replay ${capture}`);
+  say('\nThe service stays up until Ctrl-C.');
+};
+
+const common = { json: false, endsOnHangup: true };
 try {
-  process.exitCode = await runService(request.args, {
-    json: false,
-    endsOnHangup: true,
-    onPlayed: () => {
-      say(`\nThe log is ${join(dir, 'netkvm.db')}. Look at it from another terminal:`);
-      for (const command of [
-        'status',
-        'explain',
-        'monitor --from 1',
-        'log verify',
-        `log export -o ${join(dir, 'migration.jsonl')}`,
-      ])
-        say(`  npm run -s netkvm -- ${command} --state-dir ${dir}`);
-      say(`  npm run -s netkvm -- replay ${capture}`);
-      say('\nThe service stays up until Ctrl-C.');
-    },
-  });
+  say('A live migration of a real guest, as its kernel told it, at its recorded pace (10 s). The kernel did the switching');
+  say('there, so the service observes: no decisions, only what happened and why.\n');
+  const played = new AbortController();
+  const recorded = argumentsOf('recorded', '--platform', 'recording', '--recording', capture, '--observe');
+  const onPlayed = () => played.abort('played to its end');
+  process.exitCode = await runService(recorded, { ...common, onPlayed, until: played.signal });
+  if (played.signal.aborted) {
+    say('\nNow the service switches by itself: a simulated guest with a bond, through a live migration (9 s).\n');
+    setTimeout(sayHow, SIMULATED_MS).unref();
+    const simulated = argumentsOf('simulated', '--platform', 'simulated', '--scenario', 'failover');
+    process.exitCode = await runService(simulated, common);
+  }
 } catch (error) {
   process.exitCode = report(error, process);
 }

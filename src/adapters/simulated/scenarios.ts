@@ -378,7 +378,27 @@ const SCENARIOS_BY_CHANCE: readonly Scenario[] = [
   },
 ];
 
-export const SCENARIOS: readonly Scenario[] = [...FOLLOWED, ...SCENARIOS_BY_CHANCE];
+/** Nothing goes wrong and nothing happens by chance: what the service does, for somebody who looks on. */
+const FAILOVER: Scenario = {
+  name: 'failover',
+  what: 'The service steers a bond through a plug, a live migration and the return of the primary.',
+  script: () => ({
+    ...followed([
+      at(100, add('standby', nic({ standby: false }))),
+      at(200, { do: 'bond' }),
+      at(210, { do: 'enslave', id: 'standby' }),
+      at(220, { do: 'bondUp', on: true }),
+      at(1000, add('primary', vf({ carrierDelay_ms: 1000 }))),
+      at(4000, { do: 'migrate', how: migration({ primary: { carrierDelay_ms: 1000 }, plugAfter_ms: 1000 }) }),
+    ]),
+    effects: 'on',
+    pairs: [MAC],
+  }),
+};
+
+export const SCENARIOS: readonly Scenario[] = [...FOLLOWED, ...SCENARIOS_BY_CHANCE, FAILOVER];
+/** The ones that follow a capture of the same name. */
+export const FOLLOWED_NAMES = FOLLOWED.map(({ name }) => name);
 /** The ones that a simulation draws from. */
 export const CHANCE_NAMES = SCENARIOS_BY_CHANCE.map(({ name }) => name);
 

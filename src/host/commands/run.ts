@@ -72,6 +72,8 @@ interface RunOptions {
   readonly json?: boolean;
   /** A recording has been played to its end, and its last state has settled. */
   readonly onPlayed?: () => void;
+  /** Ends the service like a signal. */
+  readonly until?: AbortSignal;
   /** SIGHUP ends the service: it belongs to a terminal, not to a service manager. */
   readonly endsOnHangup?: boolean;
 }
@@ -111,7 +113,7 @@ export const runService = async (args: Arguments, options: RunOptions = {}): Pro
     version,
     node: process.versions.node,
     pid: process.pid,
-    platform: platform.name,
+    platform: args.text('platform') === 'simulated' ? `simulated ${platform.name}` : platform.name,
     effects: policy.effects,
     stateDir: settings.stateDir,
     config: file,
@@ -122,7 +124,7 @@ export const runService = async (args: Arguments, options: RunOptions = {}): Pro
   const stop = (reason: string): void => stopping.abort(reason);
   onHangup(() => (options.endsOnHangup ? stop('SIGHUP') : reload(args, service, lines, settings)));
   const control = await controlOf(settings.controlSocket, service, lines, stop);
-  const both = AbortSignal.any([signal, stopping.signal]);
+  const both = AbortSignal.any([signal, stopping.signal, ...(options.until === undefined ? [] : [options.until])]);
   const release = stayAlive();
   try {
     await new Promise<void>((resolve, reject) => {
