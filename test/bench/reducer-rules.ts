@@ -84,7 +84,7 @@ export const stepOf = (state: State, facts: Facts): State => {
       if (!facts.primary) return 'noPrimary';
       if (facts.carries) return 'onPrimary';
       if (facts.flapping) return 'flapping';
-      return facts.carrier ? sort(facts) : state;
+      return facts.carrier || (!facts.bound && facts.compatible) ? sort(facts) : state;
     case 'flapping':
       if (!facts.primary) return 'noPrimary';
       if (facts.carries) return 'onPrimary';

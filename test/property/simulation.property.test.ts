@@ -131,7 +131,7 @@ describe('the check of each invariant can fail', () => {
   });
 
   test('2: a fold that knows something that is not in the log', async () => {
-    const atEnd: Sabotage['atEnd'] = ({ service }) => void service?.story.guest.protocols.add('ghost');
+    const atEnd: Sabotage['atEnd'] = ({ service }) => void service?.story.guest.inventory.protocols.add('ghost');
     expect(await found(2, 'trio', { atEnd })).toContain('another state');
   });
 

@@ -1,0 +1,76 @@
+// The folded state as plain data: what a checkpoint holds, and how a fresh fold takes it over.
+import type { Decision, DriverFacts, PciFunction, Policy } from '../events/catalogue.ts';
+import { configurationOf, type TimerId } from './chart-table.ts';
+import type { Inventory } from './inventory.ts';
+import { becauseOf, lookAt } from './pair.ts';
+import { type Arrived, type Identity, identityOf } from './roles.ts';
+
+export interface GuestSnapshot {
+  readonly bootId: string | null;
+  readonly policy: Policy;
+  readonly byCurrentMac: boolean;
+  readonly protocols: readonly string[];
+  readonly protocolMissing: boolean;
+  readonly adapters: readonly Arrived[];
+  readonly functions: readonly PciFunction[];
+  readonly pairs: readonly {
+    readonly mac: string;
+    readonly driverFacts: DriverFacts | null;
+    readonly primary: Identity | null;
+    readonly configuration: string;
+    readonly bits: number;
+    readonly timers: readonly (readonly [TimerId, number])[];
+    readonly pending: Decision | null;
+    readonly attempts: number;
+    readonly leaving: boolean;
+    readonly losses: number[];
+    readonly episode: string | null;
+  }[];
+}
+
+export const snapshotOf = (inventory: Inventory, policy: Policy, bootId: string | null): GuestSnapshot => ({
+  bootId,
+  policy,
+  byCurrentMac: inventory.byCurrentMac,
+  protocols: [...inventory.protocols],
+  protocolMissing: inventory.protocolMissing,
+  adapters: [...inventory.adapters.values()].map(({ facts, arrival }) => ({ facts: { ...facts }, arrival })),
+  functions: [...inventory.functions.values()],
+  pairs: [...inventory.pairs.values()].map((pair) => ({
+    mac: pair.mac,
+    driverFacts: pair.driverFacts,
+    primary: identityOf(pair.roles.primary),
+    configuration: pair.configuration.value,
+    bits: pair.bits,
+    timers: [...pair.timers],
+    pending: pair.pending,
+    attempts: pair.attempts,
+    leaving: pair.leaving,
+    losses: pair.losses,
+    episode: pair.episode,
+  })),
+});
+
+export const restoreInto = (inventory: Inventory, snapshot: GuestSnapshot): void => {
+  inventory.byCurrentMac = snapshot.byCurrentMac;
+  for (const name of snapshot.protocols) inventory.protocols.add(name);
+  inventory.protocolMissing = snapshot.protocolMissing;
+  for (const item of snapshot.functions) inventory.functions.set(item.address, item);
+  inventory.list(snapshot.policy.pairs);
+  inventory.restore(snapshot.adapters, snapshot.pairs);
+  for (const saved of snapshot.pairs) {
+    const pair = inventory.pairs.get(saved.mac);
+    if (pair === undefined) continue;
+    for (const [timer, armedBy] of saved.timers) pair.timers.set(timer, armedBy);
+    pair.configuration = configurationOf(saved.configuration);
+    pair.bits = saved.bits;
+    pair.pending = saved.pending;
+    pair.attempts = saved.attempts;
+    pair.leaving = saved.leaving;
+    pair.losses = saved.losses;
+    pair.episode = saved.episode;
+    pair.shown.stage = pair.configuration.stage;
+    lookAt(pair, snapshot.policy, inventory.protocolMissing);
+    pair.shown.because = becauseOf(pair);
+  }
+};
