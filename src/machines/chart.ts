@@ -54,7 +54,7 @@ export const pairChart = setup({
     unbound: ({ context: { view } }) => !view.bound,
     // Another one has taken the place of the one without carrier. One that is not enslaved never gets carrier.
     notBoundYet: ({ context: { view } }) => view.primary && !view.holds && !view.bound && view.compatible,
-    carrierBack: ({ context: { view } }) => view.carrier && !view.flapping,
+    carrierBack: ({ context: { view } }) => view.carrier && !view.flapping && (view.bound || view.attachable),
     carries: ({ context: { view } }) => view.primary && view.viaPrimary && !view.leaving,
     leaving: ({ context: { view } }) => view.primary && view.leaving,
     departed: ({ context: { view } }) => !view.primary || view.leaving || (!view.viaPrimary && !view.bound),
@@ -191,9 +191,17 @@ export const pairChart = setup({
                   description: 'The primary is there, but was not bound or enslaved in time.',
                   always: [
                     { guard: 'noPrimary', target: 'noPrimary' },
+                    { guard: 'carries', target: '#pair.path.failover.onPrimary' },
+                    { guard: 'leaving', target: '#pair.path.failover.sorting' },
                     { guard: 'boundInTime', target: '#pair.path.failover.sorting' },
                   ],
-                  after: { blockedRetry: { guard: 'mayAct', target: '#pair.path.failover.sorting' } },
+                  // Armed again where nothing may be done yet: effects may be turned on later.
+                  after: {
+                    blockedRetry: [
+                      { guard: 'mayAct', target: '#pair.path.failover.sorting' },
+                      { target: 'notAttached', reenter: true },
+                    ],
+                  },
                 },
                 noCarrier: {
                   description: 'The primary is bound, but does not carry.',
@@ -230,6 +238,7 @@ export const pairChart = setup({
               always: [
                 { guard: 'noPrimary', target: 'fallback' },
                 { guard: 'carries', target: 'onPrimary' },
+                { guard: 'leaving', target: 'detaching' },
                 { guard: 'incompatible', target: 'fallback.incompatible' },
                 { guard: 'boundInTime', target: 'switching' },
               ],
@@ -266,7 +275,8 @@ export const pairChart = setup({
               after: {
                 detachLimit: [
                   { guard: 'noPrimary', target: 'fallback' },
-                  { guard: 'leaving', actions: 'forgetSign' },
+                  // Passing through `sorting` arms the limit again: what does not stay bound must not wait for ever.
+                  { guard: 'leaving', target: 'sorting', actions: 'forgetSign' },
                   { target: 'sorting' },
                 ],
               },
