@@ -79,7 +79,8 @@ export const stepOf = (state: State, facts: Facts): State => {
       return facts.compatible ? sort(facts) : state;
     case 'notAttached':
       if (!facts.primary) return 'noPrimary';
-      return facts.bound ? sort(facts) : state;
+      if (facts.carries) return 'onPrimary';
+      return facts.leaving || facts.bound ? sort(facts) : state;
     case 'noCarrier':
       if (!facts.primary) return 'noPrimary';
       if (facts.carries) return 'onPrimary';
@@ -96,6 +97,7 @@ export const stepOf = (state: State, facts: Facts): State => {
     case 'attaching':
       if (!facts.primary) return 'noPrimary';
       if (facts.carries) return 'onPrimary';
+      if (facts.leaving) return 'detaching';
       if (!facts.compatible) return 'incompatible';
       return facts.bound ? 'switching' : state;
     case 'switching':

@@ -190,8 +190,13 @@ export class Reducer {
     if (state === 'attaching') this.#enter(pair, 'notAttached', event, output);
     else if (state === 'switching') this.#enter(pair, 'noCarrier', event, output);
     else if (state === 'flapping') pair.losses = [];
-    else if (state === 'departing' || (state === 'detaching' && facts.leaving)) pair.leaving = false;
-    else if (state === 'detaching') this.#enter(pair, facts.primary ? sort(facts) : 'noPrimary', event, output);
+    else if (state === 'notAttached') this.#enter(pair, state, event, output);
+    else if (state === 'departing') pair.leaving = false;
+    else if (state === 'detaching' && facts.leaving) {
+      // Another round in the same state, now without the sign.
+      this.#enter(pair, state, event, output);
+      pair.leaving = false;
+    } else if (state === 'detaching') this.#enter(pair, facts.primary ? sort(facts) : 'noPrimary', event, output);
     this.#settle(pair, event, output);
   }
 
