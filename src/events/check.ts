@@ -54,7 +54,9 @@ export const isNanoseconds = (value: unknown): value is string => {
   if (first === value.length) return false;
   if (value.charCodeAt(first) === 48 && value.length > 1) return false;
   for (let index = first; index < value.length; index++) if (!isDigit(value.charCodeAt(index))) return false;
-  if (value.length < 19) return true;
+  // Below 9·10^18, which every clock is for centuries, there is nothing to compare.
+  const digits = value.length - first;
+  if (digits < 19 || (digits === 19 && value.charCodeAt(first) < 57)) return true;
   const number = BigInt(value);
   return number <= INT64_MAX && number >= -INT64_MAX - 1n;
 };

@@ -10,7 +10,7 @@ import { NetkvmError } from '../../events/errors.ts';
 import type { LogReader } from '../../events/log.ts';
 import { lift } from '../../events/recording.ts';
 import { CODE, guarded, sqliteCode } from './node-sqlite.ts';
-import { LARGE_CHARS } from './schema.ts';
+import { LARGE_BYTES } from './schema.ts';
 
 /** Events in a page. More gain nothing; one large event (a survey of thousands of adapters) is a page of its own. */
 export const PAGE_EVENTS = 512;
@@ -43,7 +43,7 @@ const prepare = (db: DatabaseSync) => {
     head: one('SELECT max(seq) FROM events'),
     first: one('SELECT first FROM retention'),
     checkpoint: one(`SELECT max(seq) FROM events WHERE type = 'checkpoint.made'`),
-    large: one(`SELECT min(seq) FROM events WHERE seq >= ? AND length(data) > ${LARGE_CHARS}`),
+    large: one(`SELECT min(seq) FROM events WHERE seq >= ? AND octet_length(data) > ${LARGE_BYTES}`),
     run: one('SELECT log_id, boot_id FROM runs WHERE run = ?'),
     lastRun: one('SELECT run, log_id, boot_id, machine_id FROM runs ORDER BY run DESC LIMIT 1'),
     events: one(`SELECT seq, id, type, CAST(mono_ns AS TEXT), CAST(boot_ns AS TEXT), CAST(wall_ns AS TEXT),

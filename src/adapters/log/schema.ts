@@ -12,8 +12,8 @@ export { sizeOf } from './files.ts';
 /** "NKVM": says to file(1) and to us whose database this is (sqlite.org/fileformat.html, application id). */
 const APPLICATION_ID = 0x4e4b564d;
 
-/** Events whose JSON is longer than this are read one at a time, so that a page of others stays small. */
-export const LARGE_CHARS = 16_384;
+/** Events whose JSON is longer than this are read one at a time (octet_length needs no look at the text), so that a page of others stays small. */
+export const LARGE_BYTES = 16_384;
 
 export const MIGRATIONS: readonly string[] = [
   `CREATE TABLE runs(
@@ -28,7 +28,7 @@ export const MIGRATIONS: readonly string[] = [
    CREATE TABLE retention(first INTEGER NOT NULL) STRICT;
    INSERT INTO retention VALUES (1);
    CREATE INDEX checkpoints ON events(seq) WHERE type = 'checkpoint.made';
-   CREATE INDEX large ON events(seq) WHERE length(data) > ${LARGE_CHARS};`,
+   CREATE INDEX large ON events(seq) WHERE octet_length(data) > ${LARGE_BYTES};`,
 ];
 
 /** How long a statement waits for a lock of SQLite: a reader that recovers the WAL holds one for a moment. */
