@@ -1,10 +1,9 @@
 // What `netkvm replay --json` prints: the story of a log as one document. Its shape is a promise to scripts.
+import type { Datapath, Stage } from '../src/machines/stages.ts';
 import type { Divergence } from '../src/machines/guest.ts';
 import type { Entry } from '../src/machines/history.ts';
-import type { Datapath } from '../src/machines/pair.ts';
 import type { FindingCode, Severity } from '../src/machines/reasons.ts';
 import type { Mode } from '../src/machines/roles.ts';
-import type { Stage } from '../src/machines/chart-table.ts';
 import type { Story } from '../src/machines/story.ts';
 
 export interface Report {

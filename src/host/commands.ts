@@ -1,5 +1,6 @@
 // Every command of `netkvm`, in one list: what it is for, its options with their ranges, examples and exit codes. Parsing
 // (arguments.ts), help (commands/help.ts) and docs/commands.md are made from it; cli.ts runs them.
+import { DATAPATHS, STAGES } from '../machines/stages.ts';
 import type { Command, Option } from './command.ts';
 import { LOG_LEVELS } from './settings.ts';
 
@@ -11,18 +12,6 @@ const OUTPUT: Option = { name: 'output', short: 'o', value: 'FILE', meaning: 'Wr
 const SEQ = [1, Number.MAX_SAFE_INTEGER] as const;
 const LOG_OPTIONS = [CONFIG, STATE_DIR, JSON_OUT];
 
-/** The stages that a pair can be in, as `netkvm wait --stage` takes them (checked against the chart by a test). */
-export const STAGE_NAMES = [
-  'absent',
-  'standalone',
-  'awaitingPrimary',
-  'fallback',
-  'attaching',
-  'switching',
-  'onPrimary',
-  'detaching',
-] as const;
-export const DATAPATH_NAMES = ['none', 'standby', 'primary'] as const;
 export const PLATFORM_NAMES = ['auto', 'linux', 'recording', 'simulated'] as const;
 
 export const COMMANDS: readonly Command[] = [
@@ -95,8 +84,8 @@ export const COMMANDS: readonly Command[] = [
     summary: 'Wait until a pair (or, without --pair, every pair) has a stage or a datapath.',
     options: [
       PAIR,
-      { name: 'stage', value: 'STAGE', choices: STAGE_NAMES, meaning: 'The stage to wait for.' },
-      { name: 'datapath', value: 'PATH', choices: DATAPATH_NAMES, meaning: 'The datapath to wait for.' },
+      { name: 'stage', value: 'STAGE', choices: STAGES, meaning: 'The stage to wait for.' },
+      { name: 'datapath', value: 'PATH', choices: DATAPATHS, meaning: 'The datapath to wait for.' },
       {
         name: 'timeout',
         value: 'SECONDS',

@@ -5,19 +5,9 @@ import { transition } from 'xstate';
 import type { DecisionKind } from '../events/catalogue.ts';
 import { pairChart } from './chart.ts';
 import { defaultPolicy } from './policy.ts';
+import { type Stage, STAGES } from './stages.ts';
 import { unpackView, VIEW_BITS } from './view.ts';
 
-export const STAGES = [
-  'absent',
-  'standalone',
-  'awaitingPrimary',
-  'fallback',
-  'attaching',
-  'switching',
-  'onPrimary',
-  'detaching',
-] as const;
-export type Stage = (typeof STAGES)[number];
 export type EffectsState = 'free' | 'pending' | 'blocked';
 
 /** A timer of the chart: `xstate.after.<delay>.<state>`, the event that its firing sends. */
@@ -124,6 +114,3 @@ export const react = (from: Configuration, event: string, bits: number): Reactio
   }
   return reaction;
 };
-
-/** How many combinations have been asked so far: the size of the table. */
-export const tableSize = (): number => reactions.size;

@@ -1,11 +1,10 @@
 // What a pair went through, as a user reads it: an entry per change of stage or datapath. A state that lasts less than
 // the settling time is not an entry: a master and its members register one after the other, and a leaving primary goes
 // down some milliseconds before it is gone.
+import type { Datapath, Stage } from './stages.ts';
 import type { Because } from './reasons.ts';
 import type { Change } from './guest.ts';
-import type { Datapath } from './pair.ts';
 import type { Mode } from './roles.ts';
-import type { Stage } from './chart-table.ts';
 
 /** Where in a log (or, for a raw capture, in the file) something happened. */
 export interface Place {

@@ -1,12 +1,10 @@
 // One pair's folded state, and the derivations from it: the packed view that the chart sees, the datapath, the reason.
+import type { Datapath, Stage } from './stages.ts';
 import type { Decision, DecisionKind, DriverFacts, Policy, Target } from '../events/catalogue.ts';
-import { type Configuration, initialConfiguration, type Stage, type TimerId } from './chart-table.ts';
+import { type Configuration, initialConfiguration, type TimerId } from './chart-table.ts';
 import type { Because } from './reasons.ts';
 import type { Arrived, Mode, Roles } from './roles.ts';
 import { BIT } from './view.ts';
-
-export const DATAPATHS = ['none', 'standby', 'primary'] as const;
-export type Datapath = (typeof DATAPATHS)[number];
 
 export interface Shown {
   readonly stage: Stage;
