@@ -2,7 +2,7 @@
 // replaying the capture must give. Everything is derived from the captures, so that a second run changes nothing unless the
 // machine or a format has changed; the difference is then what to look at before committing it.
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { CaptureReader } from '../src/adapters/linux/capture.ts';
 import { writeRecording } from '../src/adapters/log/recording-writer.ts';
@@ -51,7 +51,11 @@ const eventsOf = (name: string): RecordedEvent[] => {
   return events;
 };
 
-export const makeRecording = async (name: string, target: string): Promise<void> => {
+/** The version of the machine that a recording was made with: it is kept with it. */
+export const versionOf = (path: string): number =>
+  (JSON.parse(readFileSync(path, 'utf8').split('\n', 1)[0]!) as { machineVersion: number }).machineVersion;
+
+export const makeRecording = async (name: string, target: string, machineVersion: number): Promise<void> => {
   const events = eventsOf(name);
   const [first] = events;
   if (first === undefined) throw new Error(`${name} gives no event`);
@@ -60,7 +64,7 @@ export const makeRecording = async (name: string, target: string): Promise<void>
     format: FORMAT,
     version: FORMAT_VERSION,
     schema: SCHEMA_VERSION,
-    machineVersion: MACHINE_VERSION,
+    machineVersion,
     logId,
     bootId,
     host: { capture: name },
@@ -72,7 +76,8 @@ export const makeRecording = async (name: string, target: string): Promise<void>
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   for (const name of captureNames()) {
-    await makeRecording(name, `${RECORDINGS}${name}.jsonl`);
+    const path = `${RECORDINGS}${name}.jsonl`;
+    await makeRecording(name, path, existsSync(path) ? versionOf(path) : MACHINE_VERSION);
     const { report } = await replayFile(`${RECORDINGS}raw/${name}/guest.jsonl`);
     writeFileSync(`${RECORDINGS}raw/${name}/expected.json`, `${JSON.stringify(report, null, 1)}\n`);
   }

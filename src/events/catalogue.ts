@@ -84,6 +84,27 @@ export type Address = Static<typeof AddressSchema>;
 
 export const EFFECT_MODES = ['off', 'dryRun', 'on'] as const;
 
+/** What a pair is to be: `auto` takes what is there; `bond` makes a bond where nothing joins the two; `kernel` is watched and tuned. */
+export const PAIR_MODES = ['auto', 'kernel', 'bond'] as const;
+
+/** Parameters of a network device that a new primary is given. What is not named is left as it is. */
+export const ParametersSchema = Type.Object(
+  {
+    mtu: Type.Optional(Int),
+    /** IFLA_TXQLEN. */
+    txQueue: Type.Optional(Int),
+    /** ETHTOOL_A_RINGS_RX, ETHTOOL_A_RINGS_TX. */
+    rxRing: Type.Optional(Int),
+    txRing: Type.Optional(Int),
+    /** ETHTOOL_A_CHANNELS_COMBINED_COUNT. */
+    channels: Type.Optional(Int),
+    /** By the kernel's names (`ethtool -k`, linux/netdev_features.h strings): `tx-tcp-segmentation`, `rx-gro`, … */
+    features: Type.Optional(Type.Record(Short, Type.Boolean(), { maxProperties: 64 })),
+  },
+  Closed,
+);
+export type Parameters = Static<typeof ParametersSchema>;
+
 /** The part of the configuration that the fold depends on. Defaults and meanings: src/machines/policy.ts. */
 export const PolicySchema = Type.Object(
   {
@@ -108,6 +129,13 @@ export const PolicySchema = Type.Object(
           mac: MacText,
           standbyName: Type.Optional(Short),
           primaryName: Type.Optional(Short),
+          mode: Type.Optional(OneOf(PAIR_MODES)),
+          /** Name of the bond that a takeover makes. */
+          bond: Type.Optional(Short),
+          /** IP addresses of which one must answer after a takeover; the default gateways unless given. */
+          probe: Type.Optional(Type.Array(Short, { maxItems: 8 })),
+          confirm_ms: Type.Optional(Int),
+          parameters: Type.Optional(ParametersSchema),
         },
         Closed,
       ),
@@ -118,15 +146,39 @@ export const PolicySchema = Type.Object(
 );
 export type Policy = Static<typeof PolicySchema>;
 
-export const DECISION_KINDS = [
+/**
+ * The kinds of effect, and what becomes of one whose outcome a crash took away. `repeatable` ones compare, act and read
+ * back, so they are simply wanted again from fresh facts; what was done `atMostOnce` is void, and is done again only if a
+ * fresh survey calls for it.
+ */
+export const EFFECT_KINDS = {
+  holdLink: 'repeatable',
+  releaseLink: 'repeatable',
+  bindPrimary: 'repeatable',
+  unbindPrimary: 'repeatable',
+  activatePrimary: 'repeatable',
+  activateStandby: 'repeatable',
+  /** Makes the bond, moves what the standby carries onto it, enslaves the standby; undone unless a probe answers in time. */
+  takeOver: 'repeatable',
+  /** Gives back what one open obligation says. */
+  giveBack: 'repeatable',
+  /** Addresses that appeared on a member go to the bond. */
+  moveAddresses: 'repeatable',
+  /** Gives a new primary the parameters of the policy. */
+  alignParameters: 'repeatable',
+} as const satisfies Record<string, 'repeatable' | 'atMostOnce'>;
+export type DecisionKind = keyof typeof EFFECT_KINDS;
+export const DECISION_KINDS = Object.keys(EFFECT_KINDS) as DecisionKind[];
+/** Kinds whose decision says everything by its kind and its devices. */
+export const PLAIN_KINDS = [
   'holdLink',
   'releaseLink',
   'bindPrimary',
   'unbindPrimary',
   'activatePrimary',
   'activateStandby',
-] as const;
-export type DecisionKind = (typeof DECISION_KINDS)[number];
+  'moveAddresses',
+] as const satisfies readonly DecisionKind[];
 
 /** An adapter as a decision names it: never by ifindex alone (an ifindex is used again after a replug). */
 const TargetSchema = Type.Object(
@@ -135,21 +187,54 @@ const TargetSchema = Type.Object(
 );
 export type Target = Static<typeof TargetSchema>;
 
-export const DecisionSchema = Type.Object(
+const decided = <K extends DecisionKind>(kinds: readonly K[]) => ({
+  /** `d<seq of the cause>.<ordinal>` */
+  id: Type.String({ pattern: '^d[0-9]+[.][0-9]+$' }),
+  pair: MacText,
+  kind: OneOf(kinds),
+  mode: OneOf(['netkvm', 'bond', 'kernel'] as const),
+  attempt: Int,
+  master: Nullable(TargetSchema),
+  standby: Nullable(TargetSchema),
+  primary: Nullable(TargetSchema),
+});
+const planned = <const K extends DecisionKind, P extends TSchema>(kind: K, plan: P) =>
+  Type.Object({ ...decided([kind]), plan }, Closed);
+
+export const DecisionSchema = Type.Union([
+  Type.Object(decided(PLAIN_KINDS), Closed),
+  planned('takeOver', Type.Object({ bond: Short, probe: Type.Array(Short, { maxItems: 8 }), confirm_ms: Int }, Closed)),
+  /** Id of the open obligation; the platform is handed the obligation itself (adapters/platform.ts, Ledger). */
+  planned('giveBack', Type.Object({ obligation: Short }, Closed)),
+  planned('alignParameters', Type.Object({ parameters: ParametersSchema }, Closed)),
+]);
+export type Decision = Static<typeof DecisionSchema>;
+export type DecisionOf<K extends DecisionKind> = Extract<Decision, { kind: K }>;
+
+/** Whatever is changed is owed until it is given back: bonds, parameters of a device, bindings (Windows), files of the service. */
+export const OBLIGATION_KINDS = ['takeover', 'parameters', 'bindings', 'service'] as const;
+export type ObligationKind = (typeof OBLIGATION_KINDS)[number];
+/** Characters that `before` of an obligation may take as JSON. */
+export const BEFORE_CHARS_MAX = 65_536;
+
+const ObligationSchema = Type.Object(
   {
-    /** `d<seq of the cause>.<ordinal>` */
-    id: Type.String({ pattern: '^d[0-9]+[.][0-9]+$' }),
+    /** `<decision>.<kind>` */
+    id: Short,
     pair: MacText,
-    kind: OneOf(DECISION_KINDS),
-    mode: OneOf(['netkvm', 'bond'] as const),
-    attempt: Int,
-    master: Nullable(TargetSchema),
-    standby: Nullable(TargetSchema),
-    primary: Nullable(TargetSchema),
+    kind: OneOf(OBLIGATION_KINDS),
+    /** The device instance that was changed, null where it is none. */
+    device: Nullable(TargetSchema),
+    /** What it was before, as the platform wrote it down for itself: plain JSON. */
+    before: Type.Unknown(),
   },
   Closed,
 );
-export type Decision = Static<typeof DecisionSchema>;
+export type Obligation = Static<typeof ObligationSchema>;
+
+/** `undone`: an attempt that failed put everything back itself; `gone`: the device is no more, so nothing is owed to it. */
+export const SETTLEMENTS = ['givenBack', 'undone', 'gone'] as const;
+export type Settlement = (typeof SETTLEMENTS)[number];
 
 export const OUTCOMES = ['succeeded', 'failed', 'refused', 'void'] as const;
 
@@ -239,7 +324,10 @@ export const catalogue = {
   ),
   'operator.commanded': define(
     'An operator asked for something.',
-    Type.Object({ command: OneOf(['survey', 'reload', 'restore'] as const), pair: Nullable(MacText), by: Short }, Closed),
+    Type.Object(
+      { command: OneOf(['survey', 'reload', 'restore', 'prepare'] as const), pair: Nullable(MacText), by: Short },
+      Closed,
+    ),
   ),
 
   // What was decided, and what came of it.
@@ -250,6 +338,14 @@ export const catalogue = {
       { decision: Short, pair: MacText, result: OneOf(OUTCOMES), reason: Nullable(Text), observed: Type.Boolean() },
       Closed,
     ),
+  ),
+  'obligation.opened': define(
+    'Something is about to be changed, and this is what it was. It is owed until the obligation is closed.',
+    ObligationSchema,
+  ),
+  'obligation.closed': define(
+    'What was owed has been given back, or there is nothing left to give it back to.',
+    Type.Object({ id: Short, pair: MacText, how: OneOf(SETTLEMENTS) }, Closed),
   ),
 } as const;
 

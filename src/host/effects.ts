@@ -1,7 +1,7 @@
 // Decisions become effects here, and nowhere else: carried out by the platform within a time limit, and concluded by
 // exactly one outcome each. In a dry run nothing is carried out; while the log cannot be written, only what leads toward
 // a working path is.
-import type { Outcome, Platform } from '../adapters/platform.ts';
+import type { Ledger, Outcome, Platform } from '../adapters/platform.ts';
 import type { Decision, DecisionKind, HappeningOf, Policy } from '../events/catalogue.ts';
 
 /** Effects that may be carried out although their decision is not recorded yet. */
@@ -31,6 +31,7 @@ export const carryOut = async (
   policy: Policy,
   outage: boolean,
   signal: AbortSignal,
+  ledger: Ledger,
 ): Promise<Outcome> => {
   if (policy.effects !== 'on') return voided(policy.effects);
   if (outage && !TOWARD_A_PATH.has(decision.kind)) return voided('the log cannot be written');
@@ -42,7 +43,7 @@ export const carryOut = async (
     limit.abort();
   });
   try {
-    return await Promise.race([platform.perform(decision, AbortSignal.any([limit.signal, signal])), late]);
+    return await Promise.race([platform.perform(decision, AbortSignal.any([limit.signal, signal]), ledger), late]);
   } catch (error) {
     return { result: 'failed', reason: error instanceof Error ? error.message : String(error), observed: false };
   } finally {

@@ -103,7 +103,15 @@ export class Recorder {
 
   /** Folds happenings that were seen at one instant and queues them for the log. `cause` is the event that led to them. */
   take(happenings: readonly Happening[], at: Clocks, cause: number | null = null): void {
-    if (this.#takes && happenings.length > 0) this.#record(happenings, at, cause);
+    if (this.#takes && happenings.length > 0) this.#record(happenings, at, cause).catch(() => {});
+  }
+
+  /** The same, resolved when the log has it and all that came before; rejects when it has not (yet): memory may still have it. */
+  async takeSurely(happenings: readonly Happening[], at: Clocks, cause: number | null): Promise<void> {
+    if (!this.#takes) throw new Error('nothing is recorded any more');
+    const written = this.#record(happenings, at, cause);
+    if (this.#outage !== null) throw new Error(`the log cannot be written: ${this.#outage.reason}`);
+    await written;
   }
 
   /** Takes nothing more and writes what is queued. Returns how many events are not in the log. */
@@ -126,11 +134,11 @@ export class Recorder {
     return new GroupCommit(this.#log, Infinity);
   }
 
-  #record(happenings: readonly Happening[], at: Clocks, cause: number | null): void {
+  #record(happenings: readonly Happening[], at: Clocks, cause: number | null): Promise<void> {
     const events: NewEvent[] = [];
     const decisions: Decision[] = [];
     for (const happening of happenings) this.#fold(happening, at, cause, events, decisions);
-    this.#write(events, decisions);
+    return this.#write(events, decisions);
   }
 
   #fold(happening: Happening, at: Clocks, cause: number | null, events: NewEvent[], decisions: Decision[]): void {
@@ -161,17 +169,19 @@ export class Recorder {
     return own;
   }
 
-  #write(events: NewEvent[], decisions: readonly Decision[]): void {
+  /** Rejects when the events are kept in memory only. */
+  async #write(events: NewEvent[], decisions: readonly Decision[]): Promise<void> {
     if (this.#outage !== null) {
       this.#keep(this.#outage, events, decisions);
       return;
     }
-    void this.#group.add(events).then(
-      () => this.#pass(decisions, false),
-      (error: unknown) => {
-        if (!this.#lost) this.#keep(this.#outage ?? this.#begin(error), events, decisions);
-      },
-    );
+    try {
+      await this.#group.add(events);
+    } catch (error) {
+      if (!this.#lost) this.#keep(this.#outage ?? this.#begin(error), events, decisions);
+      throw error;
+    }
+    this.#pass(decisions, false);
   }
 
   #pass(decisions: readonly Decision[], outage: boolean): void {
@@ -250,6 +260,7 @@ export class Recorder {
     const now = this.#clock.now();
     const after_ms = Number(BigInt(now.mono_ns) - BigInt(since.mono_ns)) / 1e6;
     this.#lines.outageEnded({ events: late, lost: 0, after_ms });
-    this.#record([{ type: 'log.outage', data: { since_ns: since.mono_ns, events: late, lost: 0, reason } }], now, null);
+    const told: Happening = { type: 'log.outage', data: { since_ns: since.mono_ns, events: late, lost: 0, reason } };
+    this.#record([told], now, null).catch(() => {});
   }
 }

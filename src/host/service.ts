@@ -15,6 +15,7 @@ import { isOvertaken } from '../machines/pair.ts';
 import { Story } from '../machines/story.ts';
 import { applied, lossOf, setAsideOf, startOf, voidOf } from './beginning.ts';
 import { carryOut, concluded, seqOf, voided } from './effects.ts';
+import { ledgerOf } from './ledger.ts';
 import type { Lines } from './lines.ts';
 import { type Backlog, type Loss, Recorder } from './recorder.ts';
 import { keepFrom } from './retention.ts';
@@ -207,7 +208,7 @@ export class Service {
       // Awaited in any case: other groups of the same turn may still have to be told that the log refused them.
       const outcome = await (overtaken
         ? Promise.resolve(voided('facts changed before it was carried out'))
-        : carryOut(decision, this.#platform, this.#policy, outage, signal));
+        : carryOut(decision, this.#platform, this.#policy, outage, signal, ledgerOf(decision, story, recorder, now)));
       if (!signal.aborted) recorder.take([concluded(decision, outcome)], now(), seqOf(decision));
     };
     const recorder = new Recorder(

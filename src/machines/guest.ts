@@ -14,7 +14,7 @@ import { type GuestSnapshot, restoreInto, snapshotOf } from './snapshot.ts';
 import { BIT } from './view.ts';
 
 /** Raised whenever the same log could fold to other decisions than before; written into `service.started`. */
-export const MACHINE_VERSION = 1;
+export const MACHINE_VERSION = 2;
 
 export interface ArmTimer {
   readonly op: 'arm';
@@ -158,6 +158,10 @@ export class Guest {
       case 'checkpoint.made':
         this.#check(event.data.state, event.seq, step);
         return null;
+      case 'obligation.opened':
+        return inventory.open(event.data);
+      case 'obligation.closed':
+        return inventory.close(event.data);
       case 'address.added':
       case 'address.removed':
       case 'counters.sampled':

@@ -1,8 +1,16 @@
 // What exists, as the events tell it, and the pairs that it makes: adapters by ifindex, grouped by MAC, sorted into roles.
 // Every method takes one fact and returns the pairs that it may concern; what follows from it is for the chart (guest.ts).
-import type { Adapter, DriverFacts, EventData, PciFunction, Policy } from '../events/catalogue.ts';
+import type { Adapter, DriverFacts, EventData, Obligation, ObligationKind, PciFunction, Policy } from '../events/catalogue.ts';
 import { newPair, type PairState } from './pair.ts';
 import { type Arrived, hasStandby, type Identity, identityOf, isSame, rolesOf } from './roles.ts';
+
+/** Bonds and parameters are gone with the kernel that had them; bindings are kept in the registry. */
+const OUTLIVES_BOOT: Readonly<Record<ObligationKind, boolean>> = {
+  takeover: false,
+  parameters: false,
+  bindings: true,
+  service: false,
+};
 
 export class Inventory {
   readonly adapters = new Map<number, Arrived>();
@@ -143,6 +151,24 @@ export class Inventory {
     return this.#regroup(mac);
   }
 
+  open(obligation: Obligation): PairState[] {
+    let pair = this.pairs.get(obligation.pair);
+    if (pair === undefined) {
+      pair = newPair(obligation.pair, this.#named.has(obligation.pair));
+      this.pairs.set(pair.mac, pair);
+    }
+    const isOpen = pair.obligations.some(({ id }) => id === obligation.id);
+    if (!isOpen) pair.obligations = [...pair.obligations, obligation];
+    return [pair];
+  }
+
+  close({ pair: mac, id }: { readonly pair: string; readonly id: string }): PairState[] | null {
+    const pair = this.pairs.get(mac);
+    if (pair === undefined) return null;
+    pair.obligations = pair.obligations.filter((one) => one.id !== id);
+    return [pair];
+  }
+
   signal(address: string): PairState[] | null {
     for (const pair of this.pairs.values()) {
       if (pair.roles.primary?.facts.pci !== address) continue;
@@ -184,7 +210,10 @@ export class Inventory {
   /** After a reboot nothing that was known holds. */
   forget(): void {
     for (const known of this.adapters.values()) this.#leave(known);
-    for (const pair of this.pairs.values()) pair.driverFacts = null;
+    for (const pair of this.pairs.values()) {
+      pair.driverFacts = null;
+      pair.obligations = pair.obligations.filter(({ kind }) => OUTLIVES_BOOT[kind]);
+    }
     this.functions.clear();
   }
 

@@ -1,6 +1,6 @@
 // One pair's folded state, and the derivations from it: the packed view that the chart sees, the datapath, the reason.
 import type { Datapath, Stage } from './stages.ts';
-import type { Decision, DecisionKind, DriverFacts, Policy, Target } from '../events/catalogue.ts';
+import type { Decision, DecisionKind, DriverFacts, Obligation, Policy, Target } from '../events/catalogue.ts';
 import { type Configuration, initialConfiguration, type TimerId } from './chart-table.ts';
 import type { Because } from './reasons.ts';
 import type { Arrived, Mode, Roles } from './roles.ts';
@@ -36,6 +36,8 @@ export interface PairState {
   /** Monotonic times (ms) of the latest carrier losses, oldest first, at most policy.flapLimit. */
   losses: number[];
   episode: string | null;
+  /** What is owed to it, oldest first. */
+  obligations: readonly Obligation[];
 }
 
 const nobody: Roles = { mode: 'none', standby: null, master: null, primary: null, surplus: [] };
@@ -55,6 +57,7 @@ export const newPair = (mac: string, listed: boolean): PairState => ({
   leaving: false,
   losses: [],
   episode: null,
+  obligations: [],
 });
 
 /**
@@ -214,13 +217,24 @@ const targetOf = (adapter: Arrived | null): Target | null =>
   };
 
 /** A decision of this kind for this pair, naming its devices by what identifies them now. */
-export const decide = (pair: PairState, kind: DecisionKind, seq: number, ordinal: number): Decision => ({
-  id: `d${seq}.${ordinal}`,
-  pair: pair.mac,
-  kind,
-  mode: pair.mode === 'netkvm' ? 'netkvm' : 'bond',
-  attempt: pair.attempts + 1,
-  master: targetOf(pair.roles.master),
-  standby: targetOf(pair.roles.standby),
-  primary: targetOf(pair.roles.primary),
-});
+export const decide = (pair: PairState, kind: DecisionKind, seq: number, ordinal: number): Decision => {
+  const common = {
+    id: `d${seq}.${ordinal}`,
+    pair: pair.mac,
+    mode: pair.mode === 'netkvm' || pair.mode === 'kernel' ? pair.mode : ('bond' as const),
+    attempt: pair.attempts + 1,
+    master: targetOf(pair.roles.master),
+    standby: targetOf(pair.roles.standby),
+    primary: targetOf(pair.roles.primary),
+  };
+  switch (kind) {
+    case 'takeOver':
+    case 'giveBack':
+    case 'alignParameters':
+      throw new Error(`${kind} is not decided yet`);
+    default: {
+      const { id, pair: mac, ...rest } = common;
+      return { id, pair: mac, kind, ...rest };
+    }
+  }
+};

@@ -1,5 +1,5 @@
 // The folded state as plain data: what a checkpoint holds, and how a fresh fold takes it over.
-import type { Decision, DriverFacts, PciFunction, Policy } from '../events/catalogue.ts';
+import type { Decision, DriverFacts, Obligation, PciFunction, Policy } from '../events/catalogue.ts';
 import { configurationOf, type TimerId } from './chart-table.ts';
 import type { Inventory } from './inventory.ts';
 import { becauseOf, lookAt } from './pair.ts';
@@ -25,6 +25,7 @@ export interface GuestSnapshot {
     readonly leaving: boolean;
     readonly losses: number[];
     readonly episode: string | null;
+    readonly obligations: readonly Obligation[];
   }[];
 }
 
@@ -48,6 +49,7 @@ export const snapshotOf = (inventory: Inventory, policy: Policy, bootId: string 
     leaving: pair.leaving,
     losses: pair.losses,
     episode: pair.episode,
+    obligations: pair.obligations,
   })),
 });
 
@@ -69,6 +71,7 @@ export const restoreInto = (inventory: Inventory, snapshot: GuestSnapshot): void
     pair.leaving = saved.leaving;
     pair.losses = saved.losses;
     pair.episode = saved.episode;
+    pair.obligations = saved.obligations ?? [];
     pair.shown.stage = pair.configuration.stage;
     lookAt(pair, snapshot.policy, inventory.protocolMissing);
     pair.shown.because = becauseOf(pair);

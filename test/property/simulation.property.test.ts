@@ -85,7 +85,7 @@ const over = (platform: Platform, parts: Partial<Platform>): Platform => ({
   name: platform.name,
   sightings: platform.sightings,
   survey: (reason) => platform.survey(reason),
-  perform: (decision, signal) => platform.perform(decision, signal),
+  perform: (decision, signal, ledger) => platform.perform(decision, signal, ledger),
   now: () => platform.now(),
   after: (delay_ms, act) => platform.after(delay_ms, act),
   bootId: () => platform.bootId(),
@@ -107,9 +107,9 @@ describe('the check of each invariant can fail', () => {
   test('1: an effect that nobody decided', async () => {
     const platform: Sabotage['platform'] = (inner, world) =>
       over(inner, {
-        perform: (decision, signal) => {
+        perform: (decision, signal, ledger) => {
           inner.after(50, () => world.effects.begin({ ...decision, id: 'd1.0' }, () => {}));
-          return inner.perform(decision, signal);
+          return inner.perform(decision, signal, ledger);
         },
       });
     expect(await found(1, 'bond', { platform })).toContain('without a decision');
@@ -123,7 +123,11 @@ describe('the check of each invariant can fail', () => {
         if (pair === undefined) return;
         const none = { master: null, standby: null, primary: null, attempt: 1 } as const;
         const decision = { id: 'd99999.0', pair: pair.mac, kind: 'releaseLink', mode: 'netkvm', ...none } as const;
-        void options.platform.perform(decision, new AbortController().signal);
+        void options.platform.perform(decision, new AbortController().signal, {
+          open: [],
+          owe: () => Promise.reject(new Error()),
+          settle: () => {},
+        });
       });
       return one;
     };
@@ -143,11 +147,11 @@ describe('the check of each invariant can fail', () => {
   test('3: a bind of another pair’s primary', async () => {
     const platform: Sabotage['platform'] = (inner, world) =>
       over(inner, {
-        perform: (decision, signal) => {
+        perform: (decision, signal, ledger) => {
           const other = world.kernel.adapters().find(({ bus, mac }) => bus === 'pci' && mac !== decision.pair);
-          if (other === undefined || decision.kind !== 'bindPrimary') return inner.perform(decision, signal);
+          if (other === undefined || decision.kind !== 'bindPrimary') return inner.perform(decision, signal, ledger);
           const { ifindex, mac, device, pci } = other;
-          return inner.perform({ ...decision, primary: { ifindex, mac, device, pci, arrival: 1 } }, signal);
+          return inner.perform({ ...decision, primary: { ifindex, mac, device, pci, arrival: 1 } }, signal, ledger);
         },
       });
     expect(await found(3, 'windows-two-pairs', { platform })).toContain('is not of the pair');
@@ -162,8 +166,9 @@ describe('the check of each invariant can fail', () => {
   test('4: SET_LINK without a look at the MTU', async () => {
     const platform: Sabotage['platform'] = (inner, { kernel }) =>
       over(inner, {
-        perform: (decision, signal) => {
-          if (decision.kind !== 'unbindPrimary' || !(kernel instanceof WindowsKernel)) return inner.perform(decision, signal);
+        perform: (decision, signal, ledger) => {
+          if (decision.kind !== 'unbindPrimary' || !(kernel instanceof WindowsKernel))
+            return inner.perform(decision, signal, ledger);
           kernel.setLinkOf(decision.pair, true);
           return Promise.resolve({ result: 'succeeded', reason: null, observed: false });
         },
@@ -174,10 +179,10 @@ describe('the check of each invariant can fail', () => {
   test('5: a command for a primary that has left', async () => {
     const platform: Sabotage['platform'] = (inner, world) =>
       over(inner, {
-        perform: (decision, signal) => {
+        perform: (decision, signal, ledger) => {
           const target = decision.primary;
           if (target !== null) inner.after(3000, () => world.acted({ decision, target, what: 'a late command' }));
-          return inner.perform(decision, signal);
+          return inner.perform(decision, signal, ledger);
         },
       });
     expect(await found(5, 'bond', { platform })).toContain('not there any more');
@@ -207,9 +212,9 @@ describe('the check of each invariant can fail', () => {
   test('9: an effect that is carried out twice', async () => {
     const service: Sabotage['service'] = (options) => {
       const { platform } = options;
-      const perform: Platform['perform'] = async (decision, signal) => {
-        await platform.perform(decision, signal);
-        return platform.perform(decision, signal);
+      const perform: Platform['perform'] = async (decision, signal, ledger) => {
+        await platform.perform(decision, signal, ledger);
+        return platform.perform(decision, signal, ledger);
       };
       return new Service({ ...options, platform: over(platform, { perform }) });
     };

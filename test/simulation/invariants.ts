@@ -64,9 +64,9 @@ export class Invariants {
       name: platform.name,
       sightings: platform.sightings,
       survey: (reason) => platform.survey(reason),
-      perform: (decision, signal) => {
+      perform: (decision, signal, ledger) => {
         this.#beforePerforming(decision);
-        return platform.perform(decision, signal);
+        return platform.perform(decision, signal, ledger);
       },
       now: () => platform.now(),
       after: (delay_ms, act) => platform.after(delay_ms, act),

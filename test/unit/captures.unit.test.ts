@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { replayFile } from '../../replay/replay.ts';
 import type { Report } from '../../replay/report.ts';
-import { captureNames, makeRecording, RECORDINGS } from '../recordings.ts';
+import { captureNames, makeRecording, RECORDINGS, versionOf } from '../recordings.ts';
 
 const raw = (name: string, file: string): string => join(RECORDINGS, 'raw', name, file);
 
@@ -114,8 +114,9 @@ describe.each(captureNames())('%s', (name) => {
     );
     const dir = mkdtempSync(join(tmpdir(), 'netkvm-test-'));
     try {
-      await makeRecording(name, join(dir, 'again.jsonl'));
-      expect(readFileSync(join(dir, 'again.jsonl'), 'utf8')).toBe(readFileSync(join(RECORDINGS, `${name}.jsonl`), 'utf8'));
+      const path = join(RECORDINGS, `${name}.jsonl`);
+      await makeRecording(name, join(dir, 'again.jsonl'), versionOf(path));
+      expect(readFileSync(join(dir, 'again.jsonl'), 'utf8')).toBe(readFileSync(path, 'utf8'));
     } finally {
       rmSync(dir, { recursive: true });
     }

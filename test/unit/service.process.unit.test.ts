@@ -96,6 +96,7 @@ describe('signals', () => {
     };
     writeFileSync(config, '[policy]\ngrace_ms = 2000\neffects = "on"\n[service]\nretentionDays = 7\nlogLevel = "warn"\n');
     expect(await hangup('reloaded')).toMatchObject({ config, changed: ['grace_ms', 'retentionDays'] });
+    await until('the rest is named', () => service.all('degraded').length > 0);
     expect(service.all('degraded')).toMatchObject([{ part: 'reload', reason: 'logLevel will change at the next start only' }]);
     await until('it is recorded', () => policies().length === 2);
     // The command line still says --observe.
@@ -161,6 +162,7 @@ describe('what goes wrong around it', () => {
     writeFileSync(config, `[service]\ncontrolSocket = "/${'x'.repeat(120)}"\n`);
     const service = daemon(dir, '--config', config);
     await played(service);
+    await until('the rest is named', () => service.all('degraded').length > 0);
     expect(service.all('degraded')).toMatchObject([{ part: 'control socket' }]);
     await pause(300);
     expect(service.child.exitCode).toBe(null);

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { Observable, Subject } from 'rxjs';
 import type { Decision, Observation } from '../../events/catalogue.ts';
 import type { Clocks } from '../../events/envelope.ts';
-import { type Outcome, type Platform, realTimer, type Sighting } from '../platform.ts';
+import { type Ledger, type Outcome, type Platform, realTimer, type Sighting } from '../platform.ts';
 import type { RawMessage } from './capture-writer.ts';
 import { ClockWatch, readClocks } from './clocks.ts';
 import { NetlinkSockets, RECEIVE_BUFFER_BYTES } from './netlink.ts';
@@ -80,7 +80,7 @@ export class LinuxPlatform implements Platform {
     this.#sockets.wake();
   }
 
-  perform(_decision: Decision, _signal: AbortSignal): Promise<Outcome> {
+  perform(_decision: Decision, _signal: AbortSignal, _ledger: Ledger): Promise<Outcome> {
     return Promise.resolve({ result: 'refused', reason: 'effects are not available on this platform yet', observed: false });
   }
 

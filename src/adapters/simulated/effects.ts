@@ -66,7 +66,11 @@ export class WindowsEffects {
         return this.#bind(decision, decision.kind === 'bindPrimary' ? ALONE : NONE, LOCK_LIMIT_MS, report);
       case 'activatePrimary':
       case 'activateStandby':
-        return report({ result: 'refused', reason: 'NETKVM has no active member', observed: false });
+      case 'takeOver':
+      case 'giveBack':
+      case 'moveAddresses':
+      case 'alignParameters':
+        return report({ result: 'refused', reason: 'NETKVM has no such effect', observed: false });
     }
   }
 
@@ -142,6 +146,10 @@ export class BondEffects {
       case 'unbindPrimary':
       case 'holdLink':
       case 'releaseLink':
+      case 'takeOver':
+      case 'giveBack':
+      case 'moveAddresses':
+      case 'alignParameters':
         return report({ result: 'refused', reason: 'a bond has no such effect', observed: false });
     }
   }

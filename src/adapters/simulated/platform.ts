@@ -8,7 +8,7 @@ import { Observable, type Subscriber } from 'rxjs';
 import type { Adapter, Decision, DriverFacts, Observation, PciFunction } from '../../events/catalogue.ts';
 import type { Clocks } from '../../events/envelope.ts';
 import { changesOf, isAnother } from '../linux/adapter.ts';
-import type { Outcome, Platform, Sighting } from '../platform.ts';
+import type { Ledger, Outcome, Platform, Sighting } from '../platform.ts';
 import { EFFECT_FAULTS, type Faults, HINT_FAULTS } from './faults.ts';
 import type { Message } from './kernel.ts';
 import { FAILOVER_PROTOCOL } from './windows-kernel.ts';
@@ -63,7 +63,7 @@ export class SimulatedPlatform implements Platform {
     this.#later(HINT_MS, () => this.#tell(this.#survey(reason)));
   }
 
-  perform(decision: Decision, _signal: AbortSignal): Promise<Outcome> {
+  perform(decision: Decision, _signal: AbortSignal, _ledger: Ledger): Promise<Outcome> {
     const fault = this.#faults.draw(EFFECT_FAULTS);
     return new Promise((resolve) => {
       const answer = (outcome: Outcome): void => {
