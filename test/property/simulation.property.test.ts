@@ -22,6 +22,10 @@ import { RECORDINGS } from '../recordings.ts';
 
 /** What makes an effect impossible for as long as it lasts, or takes the service away. */
 const HINDRANCES = new Set(['lock', 'protocol', 'reboot', 'stick']);
+/** Kinds that the catalogue has and the machine does not decide yet. */
+const UNDECIDED: ReadonlySet<string> = new Set(
+  ['takeOver', 'giveBack', 'moveAddresses', 'alignParameters'].map((kind) => `decision ${kind}`),
+);
 const SEEDS = Number(process.env['SIMULATION_SEEDS'] ?? 4000);
 const START = Number(process.env['SIMULATION_SEED'] ?? 1);
 
@@ -35,7 +39,7 @@ test(`the invariants hold in ${SEEDS} simulated lives, which pass through everyt
   expect(violations).toEqual([]);
   const never = [...coverage.report()].filter(([, times]) => times === 0).map(([what]) => what);
   // A few transitions are so rare that only a long run is sure to meet them; everything else must have happened.
-  expect(never.filter((what) => !what.startsWith('transition '))).toEqual([]);
+  expect(never.filter((what) => !what.startsWith('transition ') && !UNDECIDED.has(what))).toEqual([]);
   expect(never.filter((what) => !UNREACHABLE.includes(what)).length).toBeLessThan(10);
 }, 300_000);
 
