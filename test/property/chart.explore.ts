@@ -119,8 +119,17 @@ export interface Place {
   readonly armed: readonly string[];
 }
 
+/** A question to the chart: what it does with this event, in this configuration, under this view. */
+export interface Asked {
+  readonly from: Configuration;
+  readonly event: string;
+  readonly bits: number;
+}
+
 export interface Explored {
   readonly places: readonly Place[];
+  /** A question for every different answer that was found: together they go over everything that the chart can do. */
+  readonly asked: readonly Asked[];
   readonly taken: ReadonlySet<AnyTransitionDefinition>;
   /** Questions that sent the chart round in circles: configuration, event, one of the views. */
   readonly circles: readonly { readonly from: string; readonly event: string; readonly bits: number }[];
@@ -132,6 +141,7 @@ export const explore = (views: readonly number[]): Explored => {
   const places = new Map<string, Place>();
   const taken = new Set<AnyTransitionDefinition>();
   const circles: { from: string; event: string; bits: number }[] = [];
+  const asked: Asked[] = [];
   const answers = new Map<string, readonly Answer[]>();
   let edges = 0;
   /** The different answers to an event, over all views in which it can come. */
@@ -144,9 +154,13 @@ export const explore = (views: readonly number[]): Explored => {
       // Facts come at any time; everything else comes when the chart has come to rest under the facts.
       if (event !== 'facts' && answerOf(from, REST, bits).to !== from) continue;
       if (event === 'act' && (bits & BIT.mayAct) === 0) continue;
-      const answer = outcomeOf(answerOf(from, event, bits), bits);
-      if (answer.to === null && !found.has(answer)) circles.push({ from: from.value, event, bits });
+      const first = answerOf(from, event, bits);
+      const answer = outcomeOf(first, bits);
+      if (found.has(answer)) continue;
+      if (answer.to === null) circles.push({ from: from.value, event, bits });
       found.add(answer);
+      asked.push({ from, event, bits });
+      if (answer !== first && first.to !== null) asked.push({ from: first.to, event: 'facts', bits: bits & ~first.forgets });
     }
     const list = [...found];
     for (const answer of list) for (const one of answer.taken) taken.add(one);
@@ -179,5 +193,5 @@ export const explore = (views: readonly number[]): Explored => {
       }
     }
   }
-  return { places: [...places.values()], taken, circles, edges };
+  return { places: [...places.values()], asked, taken, circles, edges };
 };

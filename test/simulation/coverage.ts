@@ -4,11 +4,19 @@
 import { getMicrosteps } from 'xstate';
 import { DECISION_KINDS } from '../../src/events/catalogue.ts';
 import { EFFECT_FAULTS, HINT_FAULTS } from '../../src/adapters/simulated/faults.ts';
+import type { Happens } from '../../src/adapters/simulated/world.ts';
 import { pairChart } from '../../src/machines/chart.ts';
-import { type Configuration, react } from '../../src/machines/chart-table.ts';
+import { react } from '../../src/machines/chart-table.ts';
 import { defaultPolicy } from '../../src/machines/policy.ts';
 import { unpackView } from '../../src/machines/view.ts';
+import { type Asked, explore } from '../property/chart.explore.ts';
+import { allWorlds } from '../property/chart.views.ts';
 import { LOG_FAULTS } from './memory-log.ts';
+
+const once = <T>(make: () => T): (() => T) => {
+  let made: T | undefined;
+  return () => (made ??= make());
+};
 
 type StateNode = (typeof pairChart)['root'];
 
@@ -22,6 +30,33 @@ const BEFALLING = [
   'survey',
   'policy',
 ];
+
+/** What the world can do by itself; clocks that jump are among it. */
+const HAPPENINGS = [
+  'add',
+  'remove',
+  'stick',
+  'link',
+  'migrate',
+  'announce',
+  'sign',
+  'mtu',
+  'mac',
+  'up',
+  'masterUp',
+  'bond',
+  'enslave',
+  'release',
+  'activate',
+  'bondUp',
+  'suspend',
+  'step',
+  'lock',
+  'protocol',
+  'setLink',
+  'driver',
+  'reboot',
+] as const satisfies readonly Happens['do'][];
 
 const leavesOf = (node: StateNode): StateNode[] => {
   const children = Object.values<StateNode>(node.states);
@@ -59,22 +94,46 @@ const leafNames = (value: unknown): string[] =>
     return `${region}/${at}`;
   });
 
+/** What a chart did when it was asked, as edges between the leaves of its two regions. */
+const edgesOf = ({ from, event, bits }: Asked): string[] => {
+  const edges: string[] = [];
+  const context = { view: unpackView(bits), policy: defaultPolicy };
+  const value = JSON.parse(from.value);
+  const snapshot = pairChart.resolveState({ value, context });
+  let before = leafNames(value);
+  for (const [next, actions] of getMicrosteps(pairChart, snapshot, { type: event } as { type: 'facts' })) {
+    const after = leafNames(next.value);
+    for (const [index, name] of after.entries()) {
+      const stays = before[index] === name;
+      // What stays where it is has taken a transition only if it was one of its own timers or asked for something.
+      if (stays && !(actions.length > 0 && after.every((other, at) => before[at] === other))) continue;
+      edges.push(`${before[index]} -> ${name}`);
+    }
+    before = after;
+  }
+  return edges;
+};
+
 /**
- * Declared, but never taken: the facts that end a pair as a whole (no standby, not ours) always come with one that an inner
- * state reacts to first (nothing is held or carried any more), so that the pair ends from the state after that.
+ * The transitions that can be taken at all, by an exhaustive walk over the chart under every view that a pair can show
+ * (test/property/chart.explore.ts), and those that are declared and cannot: facts that end a pair as a whole (no standby,
+ * not ours) always come with one that an inner state reacts to first, so the pair ends from the state after that.
  */
-export const UNREACHABLE: readonly string[] = [
-  'transition path/awaitingPrimary -> path/absent',
-  'transition path/awaitingPrimary -> path/standalone',
-  'transition path/incompatible -> path/standalone',
-  'transition path/noCarrier -> path/standalone',
-  'transition path/onPrimary -> path/absent',
-  'transition path/onPrimary -> path/standalone',
-  'transition path/switching -> path/standalone',
-];
+export const transitions = once(() => {
+  const { asked } = explore([
+    ...new Set(
+      allWorlds()
+        .filter(({ torn }) => !torn)
+        .map(({ bits }) => bits),
+    ),
+  ]);
+  const taken = new Set(asked.flatMap(edgesOf));
+  const all = [...declared()].toSorted();
+  return { possible: all.filter((edge) => taken.has(edge)), impossible: all.filter((edge) => !taken.has(edge)), taken };
+});
 
 export class Coverage {
-  readonly #asked = new Map<string, { from: Configuration; event: string; bits: number; times: number }>();
+  readonly #asked = new Map<string, Asked & { times: number }>();
   readonly #counts = new Map<string, number>();
 
   /** The chart as a fold asks it, counting what was asked. */
@@ -86,7 +145,7 @@ export class Coverage {
     return react(from, event, bits);
   };
 
-  add(kind: 'decision' | 'fault', name: string, times = 1): void {
+  add(kind: 'decision' | 'fault' | 'happening' | 'situation', name: string, times = 1): void {
     const key = `${kind} ${name}`;
     this.#counts.set(key, (this.#counts.get(key) ?? 0) + times);
   }
@@ -102,34 +161,27 @@ export class Coverage {
     const all = leavesOf(pairChart.root).map(({ id }) => nameOf(id));
     const report = new Map<string, number>();
     for (const name of all) report.set(`state ${name}`, states.get(name) ?? 0);
-    for (const edge of [...declared()].toSorted()) report.set(`transition ${edge}`, edges.get(edge) ?? 0);
+    for (const edge of transitions().possible) report.set(`transition ${edge}`, edges.get(edge) ?? 0);
     const counted = (kind: string, names: readonly string[]): void => {
       for (const name of names) report.set(`${kind} ${name}`, this.#counts.get(`${kind} ${name}`) ?? 0);
     };
     counted('decision', DECISION_KINDS);
+    counted('happening', HAPPENINGS);
+    counted('situation', ['several pairs', 'several primaries with one MAC']);
     counted('fault', [...HINT_FAULTS, ...EFFECT_FAULTS, ...LOG_FAULTS, ...BEFALLING]);
     return report;
   }
 
+  /** Edges that were taken and that the walk over the chart does not know: then one of the two is wrong. */
+  unforeseen(): string[] {
+    const { taken } = transitions();
+    return [...this.#edges().keys()].filter((edge) => !taken.has(edge));
+  }
+
   #edges(): Map<string, number> {
     const edges = new Map<string, number>();
-    for (const { from, event, bits, times } of this.#asked.values()) {
-      const context = { view: unpackView(bits), policy: defaultPolicy };
-      const value = JSON.parse(from.value);
-      const snapshot = pairChart.resolveState({ value, context });
-      let before = leafNames(value);
-      for (const [next, actions] of getMicrosteps(pairChart, snapshot, { type: event } as { type: 'facts' })) {
-        const after = leafNames(next.value);
-        for (const [index, name] of after.entries()) {
-          const stays = before[index] === name;
-          // What stays where it is has taken a transition only if it was one of its own timers or asked for something.
-          if (stays && !(actions.length > 0 && after.every((other, at) => before[at] === other))) continue;
-          const edge = `${before[index]} -> ${name}`;
-          edges.set(edge, (edges.get(edge) ?? 0) + times);
-        }
-        before = after;
-      }
-    }
+    for (const { times, ...asked } of this.#asked.values())
+      for (const edge of edgesOf(asked)) edges.set(edge, (edges.get(edge) ?? 0) + times);
     return edges;
   }
 }

@@ -100,7 +100,7 @@ export class Run {
     const watched = this.invariants.watch(this.#sabotage.platform?.(platform, this.world) ?? platform);
     const options: ServiceOptions = {
       platform: watched,
-      opened: { log, setAside: null, unclean: false } as unknown as OpenedLog,
+      opened: { log, setAside: this.disk.head === 0 ? this.#aside() : null, unclean: false } as unknown as OpenedLog,
       settings: { checkpointEvents: this.script.checkpointEvents, retentionEvents: 1_000_000_000, retentionDays: 36_500 },
       policy: this.policy,
       lines: this.#lines,
@@ -121,10 +121,15 @@ export class Run {
     this.invariants.died();
   }
 
+  #aside(): OpenedLog['setAside'] {
+    return (this.disk.seen.get('logSetAside') ?? 0) > 0 ? { path: 'memory.damaged', reason: 'cut' } : null;
+  }
+
   #take(action: Action): void {
     const { what } = action;
     if (!isBefalling(action)) {
       this.world.happen(what as Happens);
+      this.coverage?.add('happening', what.do);
       // A reboot takes the service along.
       if (what.do === 'reboot') this.#killFor(5000);
       return;
@@ -135,7 +140,8 @@ export class Run {
   #befall(what: Befalls): void {
     if (this.service === null) return;
     const name = what.do === 'kill' ? `kill:${what.when}` : what.do;
-    this.#befell.set(name, (this.#befell.get(name) ?? 0) + 1);
+    // What the disk and the faults count themselves is not counted twice.
+    if (what.do !== 'fault' && what.do !== 'logCut') this.#befell.set(name, (this.#befell.get(name) ?? 0) + 1);
     switch (what.do) {
       case 'kill':
         if (what.when === 'commitLost' || what.when === 'commitUnanswered') {
@@ -147,6 +153,16 @@ export class Run {
           this.service.survey('simulation');
           this.#killFor(what.down_ms);
         } else this.#killFor(what.down_ms);
+        return;
+      case 'logCut':
+        this.kill();
+        if (what.setAside) this.disk.setAside();
+        else this.disk.cutAt(what.at);
+        this.invariants.cut();
+        this.clock.after(what.down_ms, () => this.start());
+        return;
+      case 'fault':
+        this.faults.force(what.fault);
         return;
       case 'restart': {
         const { service } = this;
@@ -206,7 +222,16 @@ export class Run {
       this.clock.runNext();
       await this.#drain();
       this.invariants.afterStep();
+      this.#noteWorld();
     }
+  }
+
+  /** What the world was like at some time, for the coverage. */
+  #noteWorld(): void {
+    if (this.coverage === undefined || this.service === null) return;
+    const pairs = [...this.service.story.guest.pairs.values()];
+    if (pairs.filter(({ roles }) => roles.standby !== null).length > 1) this.coverage.add('situation', 'several pairs');
+    if (pairs.some(({ roles }) => roles.surplus.length > 0)) this.coverage.add('situation', 'several primaries with one MAC');
   }
 
   /** Lets the service do everything that it does without time passing: commits come at the end of a turn. */

@@ -169,6 +169,12 @@ export class Invariants {
     this.#acknowledged = Math.max(this.#acknowledged, this.#run.disk.head);
   }
 
+  /** The disk has lost its end, or all of it: that is not the service's fault. */
+  cut(): void {
+    this.#acknowledged = this.#run.disk.head;
+    for (const key of this.#performed.keys()) if (!this.#run.disk.has(key.split(' ')[0] ?? '')) this.#performed.delete(key);
+  }
+
   afterStep(): void {
     const { world, service, clock, disk } = this.#run;
     const crash = world.kernel.crashed();

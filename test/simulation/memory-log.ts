@@ -7,7 +7,7 @@ import { eventProblem } from '../../src/events/check.ts';
 import { NetkvmError } from '../../src/events/errors.ts';
 import type { EventLog } from '../../src/events/log.ts';
 
-export const LOG_FAULTS = ['logRefused', 'logUnanswered', 'commitLost', 'commitUnanswered'] as const;
+export const LOG_FAULTS = ['logRefused', 'logUnanswered', 'commitLost', 'commitUnanswered', 'logCut', 'logSetAside'] as const;
 export type LogFault = (typeof LOG_FAULTS)[number];
 
 const unwritable = (reason: string): NetkvmError => new NetkvmError('log.unwritable', `the simulated log ${reason}`);
@@ -17,17 +17,22 @@ export class SimulatedDisk {
   readonly #lines: string[] = [];
   readonly #ids: string[] = [];
   readonly #types: string[] = [];
+  /** Where appends end. */
+  readonly #ends = new Set<number>();
   readonly #decisions = new Set<string>();
   readonly #concluded = new Set<string>();
-  readonly logId = '00000000-0000-4000-8000-000000000001';
+  #logs = 1;
   bootId = 'boot-1';
   refuses = false;
   /** What befalls the next append. */
-  next: Exclude<LogFault, 'logRefused'> | null = null;
+  next: 'logUnanswered' | 'commitLost' | 'commitUnanswered' | null = null;
   readonly seen = new Map<LogFault, number>();
   /** Told when the process ends in the middle of an append. */
   died: () => void = () => {};
 
+  get logId(): string {
+    return `00000000-0000-4000-8000-${String(this.#logs).padStart(12, '0')}`;
+  }
   get head(): number {
     return this.#lines.length;
   }
@@ -51,6 +56,29 @@ export class SimulatedDisk {
     return events.every(({ id }, index) => this.#ids[expected + index] === id);
   }
 
+  /**
+   * Cuts the disk at this share of its bytes. An append is whole or not there, as SQLite's log recovers it: what is left
+   * ends with the last one that was written before the cut.
+   */
+  cutAt(share: number): void {
+    const left = share * this.#lines.reduce((sum, { length }) => sum + length, 0);
+    let [bytes, head] = [0, 0];
+    for (const [index, { length }] of this.#lines.entries()) {
+      bytes += length;
+      if (bytes > left) break;
+      if (this.#ends.has(index + 1)) head = index + 1;
+    }
+    this.note('logCut');
+    this.cut(head);
+  }
+
+  /** The database cannot be read any more: it is set aside, and a new log begins. */
+  setAside(): void {
+    this.note('logSetAside');
+    this.cut(0);
+    this.#logs += 1;
+  }
+
   write(events: readonly RecordedEvent[]): void {
     for (const event of events) {
       this.#lines.push(JSON.stringify(event));
@@ -59,6 +87,7 @@ export class SimulatedDisk {
       if (event.type === 'decision.made') this.#decisions.add(event.data.id);
       if (event.type === 'outcome.seen') this.#concluded.add(event.data.decision);
     }
+    this.#ends.add(this.#lines.length);
   }
 
   /** For tests of the checks: changes the first event of a type. */
@@ -68,9 +97,16 @@ export class SimulatedDisk {
     const event = JSON.parse(this.#lines[at] as string) as { data: object };
     this.#lines[at] = JSON.stringify({ ...event, data: change(event.data) });
   }
-  /** For tests of the checks: forgets everything after `head`. */
+  /** Forgets everything after `head`. */
   cut(head: number): void {
     for (const list of [this.#lines, this.#ids, this.#types]) list.length = head;
+    for (const end of this.#ends) if (end > head) this.#ends.delete(end);
+    this.#decisions.clear();
+    this.#concluded.clear();
+    for (const event of this.all()) {
+      if (event.type === 'decision.made') this.#decisions.add(event.data.id);
+      if (event.type === 'outcome.seen') this.#concluded.add(event.data.decision);
+    }
   }
 
   note(fault: LogFault): void {

@@ -44,16 +44,22 @@ export class Faults {
   readonly seen = new Map<Fault, number>();
   rates: Rates;
   readonly #random: Random;
+  readonly #forced = new Set<Fault>();
 
   constructor(rates: Rates, random: Random) {
     this.rates = rates;
     this.#random = random;
   }
 
+  /** The next hint or effect meets this fault, whatever chance says. */
+  force(kind: Fault): void {
+    this.#forced.add(kind);
+  }
+
   /** At most one fault out of `kinds`, null for none. */
   draw<K extends Fault>(kinds: readonly K[]): K | null {
     for (const kind of kinds) {
-      if (!this.#random.chance(this.rates[kind])) continue;
+      if (!this.#forced.delete(kind) && !this.#random.chance(this.rates[kind])) continue;
       this.seen.set(kind, (this.seen.get(kind) ?? 0) + 1);
       return kind;
     }

@@ -50,6 +50,8 @@ export class SimulatedPlatform implements Platform {
       world.jumped = (kind, ms) => {
         const delta_ns = String(Math.round(ms * 1e6));
         this.#later(HINT_MS, () => this.#tell([{ type: 'clock.jumped', data: { kind, delta_ns } }]));
+        // Nobody was told what happened meanwhile (linux/platform.ts does the same).
+        if (kind === 'suspended') this.survey('suspended');
       };
       this.survey('start');
       this.#surveyNowAndThen();

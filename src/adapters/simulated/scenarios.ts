@@ -1,7 +1,7 @@
 // Named scenarios: what happens in the simulated world, as a script made from a seed. The ones named after a recorded
 // capture follow its story at its pace, and must give the same sequence of states; the others stir up more than any
 // recording has. A script is data, so that it can be shortened and written down.
-import { LEVELS, type Rates } from './faults.ts';
+import { type Fault, LEVELS, type Rates } from './faults.ts';
 import type { Migration } from './hypervisor.ts';
 import type { Card } from './kernel.ts';
 import type { Random } from './random.ts';
@@ -11,6 +11,10 @@ import type { Happens, WorldOptions } from './world.ts';
 export type Befalls =
   /** The process is killed: before what it folded is committed, in the middle of the commit, or between two steps. */
   | { readonly do: 'kill'; readonly when: 'now' | 'beforeCommit' | 'commitLost' | 'commitUnanswered'; readonly down_ms: number }
+  /** Killed, and the log is cut at a byte: its end is missing from `at` on (0 to 1), or it is set aside as damaged. */
+  | { readonly do: 'logCut'; readonly at: number; readonly setAside: boolean; readonly down_ms: number }
+  /** The next hint or effect meets this fault. */
+  | { readonly do: 'fault'; readonly fault: Fault }
   | { readonly do: 'restart' }
   | { readonly do: 'logOutage'; readonly ms: number }
   /** The log takes an append, but its answer is an error. */
@@ -25,6 +29,8 @@ export interface Action {
 
 const BEFALLING: ReadonlySet<string> = new Set<Befalls['do']>([
   'kill',
+  'logCut',
+  'fault',
   'restart',
   'logOutage',
   'logUnanswered',
@@ -194,7 +200,7 @@ const somePrimary = (random: Random, over: Partial<Card> = {}): Card => ({
 });
 
 const befalls = (random: Random): Befalls => {
-  switch (random.between(0, 7)) {
+  switch (random.between(0, 8)) {
     case 0:
     case 1:
     case 2: {
@@ -209,6 +215,8 @@ const befalls = (random: Random): Befalls => {
       return { do: 'logUnanswered' };
     case 6:
       return { do: 'survey' };
+    case 7:
+      return { do: 'logCut', at: random.fraction(), setAside: random.chance(0.3), down_ms: random.pick([1, 3000]) };
     default:
       return { do: 'policy', effects: random.pick(['on', 'on', 'dryRun', 'off']) };
   }
@@ -254,6 +262,8 @@ const common = (random: Random, suffix: string, mac: string): Happens | Befalls 
         { do: 'suspend', ms: random.between(1, 100_000) },
         { do: 'step', ms: random.between(-100_000, 100_000) },
         { do: 'announce' },
+        { do: 'sign', id: primary },
+        { do: 'sign', id: primary },
         { do: 'stick', id: primary, on: random.chance(0.5) },
         { do: 'reboot' },
       ]);
@@ -273,6 +283,8 @@ const onWindows = (random: Random, suffix: string, mac: string): Happens | Befal
         ? { do: 'protocol', installed: random.chance(0.7) }
         : { do: 'setLink', id: `standby${suffix}`, on: random.chance(0.5) };
     case 2:
+      if (random.chance(0.3))
+        return { do: 'driver', id: `standby${suffix}`, standby: random.chance(0.5), link: random.chance(0.4) };
       // The driver is started anew: the standby's link comes back held.
       return { do: 'mtu', id: `standby${suffix}`, value: 1500 };
     default:
@@ -372,6 +384,26 @@ const SCENARIOS_BY_CHANCE: readonly Scenario[] = [
         at(random.between(1, 5000), add('primary-b', somePrimary(random, { mac: OTHER_MAC, address: '0000:08:00.0' }))),
         ...stirred(random, random.between(2, 14), (chance) =>
           chance.chance(0.5) ? onWindows(chance, '', MAC) : onWindows(chance, '-b', OTHER_MAC),
+        ),
+      ],
+    }),
+  },
+  {
+    name: 'linux-two-pairs',
+    what: 'The kernel’s net_failover for one pair, and a bond that is steered for another, in one guest.',
+    script: (random) => ({
+      ...chaos(random),
+      world: { system: 'linux', linux: { rename: random.chance(0.5), reuseIndex: random.chance(0.3) } },
+      pairs: random.chance(0.5) ? [MAC, OTHER_MAC] : [OTHER_MAC],
+      actions: [
+        ...bootTrio,
+        at(300, add('standby-b', nic({ mac: OTHER_MAC, address: '0000:07:00.0', standby: false }))),
+        at(500, { do: 'bond' }),
+        at(600, { do: 'enslave', id: 'standby-b' }),
+        at(610, { do: 'bondUp', on: true }),
+        at(random.between(50, 5000), add('primary-b', somePrimary(random, { mac: OTHER_MAC, address: '0000:08:00.0' }))),
+        ...stirred(random, random.between(2, 14), (chance) =>
+          chance.chance(0.4) ? onTrio(chance, '', MAC) : onBond(chance, '-b', OTHER_MAC),
         ),
       ],
     }),

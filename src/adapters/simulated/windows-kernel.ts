@@ -13,6 +13,8 @@ const REMOVED_MS = 40;
 interface Nic {
   readonly ifindex: number;
   readonly card: Card;
+  /** virtio: the driver has negotiated STANDBY. */
+  standby: boolean;
   readonly permMac: string;
   mac: string;
   mtu: number;
@@ -107,7 +109,7 @@ export class WindowsKernel implements Kernel {
     return this.#entries.map(({ mac, virtio, binding, suppress, started }) => ({
       mac,
       virtio: virtio !== null,
-      isStandby: virtio?.card.standby === true,
+      isStandby: virtio?.standby === true,
       virtioLink: virtio?.operational === true,
       suppressLink: suppress,
       started,
@@ -180,6 +182,18 @@ export class WindowsKernel implements Kernel {
       });
     }
     return null;
+  }
+
+  /** The driver is exchanged for one that knows STANDBY, or does not; `link`: whoever did it asks for the link at once. */
+  exchangeDriver(ifindex: number, standby: boolean, link: boolean): void {
+    const nic = this.#nics.get(ifindex);
+    if (nic?.card.kind !== 'virtio') return;
+    this.#restart(nic, () => {
+      nic.standby = standby && nic.card.standby;
+    });
+    const entry = this.#entries.find(({ virtio }) => virtio === nic);
+    // Another program is not to crash the guest: that would be its fault, not the controller's.
+    if (link && entry !== undefined && (entry.binding === null || entry.attached)) this.setLinkOf(entry.mac, true);
   }
 
   announce(): void {}
@@ -273,6 +287,7 @@ export class WindowsKernel implements Kernel {
     this.#index += 1;
     const common = {
       card,
+      standby: card.standby,
       mac,
       permMac: mac,
       mtu: card.mtu,
@@ -351,7 +366,7 @@ export class WindowsKernel implements Kernel {
   }
 
   #addAdapter(nic: Nic): void {
-    const suppress = nic.card.standby;
+    const suppress = nic.standby;
     const entry = this.#entries.find(({ mac, virtio }) => mac === nic.mac && virtio === null);
     if (entry === undefined) {
       this.#entries.push({ mac: nic.mac, virtio: nic, binding: null, attached: false, suppress, started: false });

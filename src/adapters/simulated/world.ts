@@ -17,6 +17,8 @@ export type Happens =
   | { readonly do: 'link'; readonly id: string; readonly on: boolean }
   | { readonly do: 'migrate'; readonly how: Migration }
   | { readonly do: 'announce' }
+  /** Linux: a sign that a card is about to leave, which nothing follows. */
+  | { readonly do: 'sign'; readonly id: string }
   | { readonly do: 'mtu' | 'mac' | 'up'; readonly id: string; readonly value: number | string | boolean }
   /** The device above a card: net_failover's master, or its bond. */
   | { readonly do: 'masterUp'; readonly id: string; readonly on: boolean }
@@ -27,6 +29,7 @@ export type Happens =
   | { readonly do: 'lock'; readonly by: string | null }
   | { readonly do: 'protocol'; readonly installed: boolean }
   | { readonly do: 'setLink'; readonly id: string; readonly on: boolean }
+  | { readonly do: 'driver'; readonly id: string; readonly standby: boolean; readonly link: boolean }
   | { readonly do: 'reboot' };
 
 export interface WorldOptions {
@@ -79,6 +82,8 @@ export class World {
         return this.hypervisor.migrate(what.how);
       case 'announce':
         return this.kernel.announce();
+      case 'sign':
+        return this.#sign(what.id);
       case 'mtu':
       case 'mac':
       case 'up':
@@ -95,6 +100,7 @@ export class World {
       case 'lock':
       case 'protocol':
       case 'setLink':
+      case 'driver':
         return this.kernel instanceof WindowsKernel ? this.#onWindows(this.kernel, what) : undefined;
       case 'masterUp':
       case 'bond':
@@ -104,6 +110,11 @@ export class World {
       case 'bondUp':
         return this.kernel instanceof LinuxKernel ? this.#onLinux(this.kernel, what) : undefined;
     }
+  }
+
+  #sign(id: string): void {
+    const card = this.hypervisor.cardOf(id);
+    if (card !== undefined && this.kernel.name === 'linux') this.hear({ kind: 'ptpRemoved', address: card.address });
   }
 
   #indexOf(id: string): number | null {
@@ -119,9 +130,10 @@ export class World {
     else this.kernel.setUp(ifindex, value === true);
   }
 
-  #onWindows(kernel: WindowsKernel, what: Extract<Happens, { do: 'lock' | 'protocol' | 'setLink' }>): void {
+  #onWindows(kernel: WindowsKernel, what: Extract<Happens, { do: 'lock' | 'protocol' | 'setLink' | 'driver' }>): void {
     if (what.do === 'lock') kernel.lockedBy = what.by;
     else if (what.do === 'protocol') kernel.setProtocol(what.installed);
+    else if (what.do === 'driver') kernel.exchangeDriver(this.#indexOf(what.id) ?? -1, what.standby, what.link);
     else {
       const card = this.hypervisor.cardOf(what.id);
       const entry = card === undefined ? undefined : kernel.records().find(({ mac }) => mac === card.mac);
