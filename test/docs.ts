@@ -33,14 +33,14 @@ export const commandsPage = (): string =>
     ),
     'What can go wrong, and what to do about it: [errors.md](errors.md).',
     ...COMMANDS.map((command) => {
-      const { name, summary, positionals = [], options, examples, exits } = command;
+      const { name, alias, summary, positionals = [], options, examples, exits } = command;
       const rows = [
         ...positionals.map((one) => [code(one.name), one.meaning]),
         ...options.map((option) => [code(optionHead(option)), optionText(option)]),
       ];
       return [
         `## netkvm ${name}`,
-        summary,
+        alias === undefined ? summary : `${summary} In short: \`netkvm ${alias}\`.`,
         `\`\`\`text\n${usageOf(command)}\n\`\`\``,
         table(['option', 'meaning'], rows),
         `\`\`\`sh\n${examples.map(([line, meaning]) => line + (meaning && `  # ${meaning}`)).join('\n')}\n\`\`\``,

@@ -42,6 +42,8 @@ export interface Platform {
   /** Runs `act` after `delay_ms` of this platform's own time; calling the result cancels it. */
   after(delay_ms: number, act: () => void): () => void;
   bootId(): string;
+  /** Rises with every turn of the loop that reads the system; a platform without such a loop has none. */
+  turns?(): number;
   close(): Promise<void>;
 }
 

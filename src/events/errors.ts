@@ -84,6 +84,17 @@ export const ERRORS = {
     'The kernel refused a netlink operation.',
     'The message names the operation and the errno.',
   ),
+  'service.notPermitted': entry('notPermitted', 'The system’s services can be changed by root only.', 'Run it as root.'),
+  'service.noManager': entry(
+    'refused',
+    'No systemd runs this system, so that it cannot run the service.',
+    'Start `netkvm run` with what this system starts services with.',
+  ),
+  'service.refused': entry(
+    'refused',
+    'The service manager did not do what it was asked for.',
+    'See `systemctl status netkvm-failover` and `journalctl -u netkvm-failover`.',
+  ),
   'wait.timedOut': entry('timedOut', 'The awaited state did not come in time.', 'The message says what was still missing.'),
 } as const;
 export type ErrorCode = keyof typeof ERRORS;

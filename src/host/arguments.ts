@@ -23,7 +23,9 @@ const shown = (word: string): string => JSON.stringify(word.length > 60 ? `${wor
  */
 export const findCommands = (words: readonly string[]): readonly Command[] => {
   const [first = '', second] = words;
-  const exact = COMMANDS.find(({ name }) => name === `${first} ${second}`) ?? COMMANDS.find(({ name }) => name === first);
+  const exact =
+    COMMANDS.find(({ name }) => name === `${first} ${second}`) ??
+    COMMANDS.find(({ name, alias }) => name === first || alias === first);
   if (exact) return [exact];
   const group = COMMANDS.filter(({ name }) => name.startsWith(`${first} `));
   if (group.length > 0 && (second === undefined || second === '--help' || second === '-h')) return group;

@@ -17,6 +17,9 @@ const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run }>>> = 
   record: () => import('./commands/record.ts'),
   log: () => import('./commands/log.ts'),
   config: () => import('./commands/config.ts'),
+  install: () => import('./commands/install.ts'),
+  uninstall: () => import('./commands/install.ts'),
+  query: () => import('./commands/install.ts'),
   version: () => import('./commands/version.ts'),
   help: () => import('./commands/help.ts'),
 };

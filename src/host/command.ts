@@ -43,6 +43,8 @@ export interface Positional {
 export interface Command {
   /** One word, or two (`log export`). */
   readonly name: string;
+  /** A shorter word for it. */
+  readonly alias?: string;
   readonly summary: string;
   readonly positionals?: readonly Positional[];
   readonly options: readonly Option[];

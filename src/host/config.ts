@@ -51,6 +51,10 @@ const defaultStateDir = (at: Surroundings): string => {
   return join(state !== undefined && isAbsolute(state) ? state : join(at.env['HOME'] ?? '/', '.local/state'), 'netkvm-failover');
 };
 
+/** The socket of the system's service is where systemd makes it a folder, and where a read-only disk does no harm. */
+const runtimeDir = (stateDir: string, at: Surroundings): string =>
+  at.platform !== 'win32' && at.uid === 0 && stateDir === defaultStateDir(at) ? '/run/netkvm-failover' : stateDir;
+
 /** The file's text; null when it does not exist. Errors: `config.unreadable`, `config.syntax` (not UTF-8). */
 const readText = (path: string): string | null => {
   let file: number;
@@ -236,7 +240,7 @@ export const loadConfig = (path?: string | null, overrides: Overrides = {}, at: 
   origins['pairs'] = source !== null && pairs.length > 0 ? `file:${source.where('pairs.0')}` : 'default';
   const settings = values.service as unknown as Settings;
   const stateDir = settings.stateDir || defaultStateDir(at);
-  const controlSocket = settings.controlSocket || join(stateDir, 'control.sock');
+  const controlSocket = settings.controlSocket || join(runtimeDir(stateDir, at), 'control.sock');
   return deepFreeze({
     file: source?.path ?? null,
     settings: { ...settings, stateDir, controlSocket },

@@ -3,8 +3,10 @@
 //
 //   12:34:56.789 52:54:00:11:22:33 fallback   standby  primary.absent  No primary with the pair's MAC exists.
 //
+// The journal gets the plain text with the priority in front instead of the time, which it knows itself, sd-daemon(3).
 // The field names are an interface: add some, rename none.
 import type { Decision, EventData } from '../events/catalogue.ts';
+import { fstatSync } from 'node:fs';
 import { BECAUSE, type Because, type Severity } from '../machines/reasons.ts';
 import { lineWriter } from './line-writer.ts';
 import { LOG_LEVELS, type LogLevel } from './settings.ts';
@@ -136,8 +138,10 @@ export type Lines = { readonly [K in LineName]: (fields: LineFields[K]) => void 
 
 export interface LoggerOptions {
   readonly level: LogLevel;
-  /** JSON instead of readable lines; unless given, JSON when the destination is no terminal. */
+  /** JSON instead of readable lines; unless given, JSON when the destination is neither a terminal nor the journal. */
   readonly json?: boolean;
+  /** `device:inode` of the journal's stream, systemd.exec(5); $JOURNAL_STREAM unless given. */
+  readonly journal?: string | undefined;
   /** File descriptor, 1 unless given; or, for tests, a function. */
   readonly destination?: number | ((text: string) => void);
   readonly now?: () => Date;
@@ -154,14 +158,31 @@ const clockOf = (date: Date): string =>
 /** What writes one line of either form. */
 type Write = (level: Level, mac: string | null, name: LineName, fields: object, text: string) => void;
 
-const readableLine = (date: Date, mac: string | null, text: string): string =>
-  `${clockOf(date)} ${(mac ?? 'service').padEnd(17)} ${harmless(text)}\n`;
+/** Priorities of syslog(3). */
+const PRIORITY: { readonly [K in Level]: number } = { fatal: 2, error: 3, warn: 4, info: 6, debug: 7, trace: 7 };
 
-const openReadable = (level: LogLevel, put: (text: string) => void, now: () => Date): Write => {
+/** Makes a readable line out of level, MAC and text. */
+type Form = (level: Level, mac: string | null, text: string) => string;
+
+const body = (mac: string | null, text: string): string => `${(mac ?? 'service').padEnd(17)} ${harmless(text)}\n`;
+const terminalForm =
+  (now: () => Date): Form =>
+  (_level, mac, text) =>
+    `${clockOf(now())} ${body(mac, text)}`;
+const journalForm: Form = (level, mac, text) => `<${PRIORITY[level]}>${body(mac, text)}`;
+
+const openReadable = (level: LogLevel, put: (text: string) => void, form: Form): Write => {
   const shown = LOG_LEVELS.slice(0, LOG_LEVELS.indexOf(level) + 1) as readonly LogLevel[];
   return (lineLevel, mac, _name, _fields, text) => {
-    if (level !== 'silent' && shown.includes(lineLevel)) put(readableLine(now(), mac, text));
+    if (level !== 'silent' && shown.includes(lineLevel)) put(form(lineLevel, mac, text));
   };
+};
+
+/** Whether what is written there reaches the journal: a redirection inherits the variable, but not the stream. */
+const isJournal = (destination: number, stream: string | undefined): boolean => {
+  if (!stream) return false;
+  const { dev, ino } = fstatSync(destination);
+  return stream === `${dev}:${ino}`;
 };
 
 const openJson = async (level: LogLevel, put: (text: string) => void, now: () => Date): Promise<Write> => {
@@ -183,13 +204,16 @@ const openJson = async (level: LogLevel, put: (text: string) => void, now: () =>
 export const openLogger = async (options: LoggerOptions): Promise<Lines> => {
   const { level, destination = 1, now = () => new Date() } = options;
   const isTerminal = destination === 1 ? process.stdout.isTTY : destination === 2 ? process.stderr.isTTY : false;
-  const json = options.json ?? !isTerminal;
+  const { journal = process.env['JOURNAL_STREAM'] } = options;
+  const toJournal = typeof destination === 'number' && isJournal(destination, journal);
+  const json = options.json ?? !(isTerminal || toJournal);
+  const form = toJournal ? journalForm : terminalForm(now);
   const lostLine = (lines: number): string =>
     json
       ? `${JSON.stringify({ level: 'warn', time: now().toISOString(), event: 'linesLost', lines })}\n`
-      : readableLine(now(), null, `${lines} lines were lost: nobody read them`);
+      : form('warn', null, `${lines} lines were lost: nobody read them`);
   const writer = typeof destination === 'number' ? lineWriter(destination, lostLine) : { write: destination, lost: () => 0 };
-  const write = await (json ? openJson(level, writer.write, now) : openReadable(level, writer.write, now));
+  const write = await (json ? openJson(level, writer.write, now) : openReadable(level, writer.write, form));
   const lineOf = <K extends LineName>(name: K): ((fields: LineFields[K]) => void) => {
     const kind = LINES[name];
     return (fields) => {

@@ -21,6 +21,7 @@ import { type Backlog, type Loss, Recorder } from './recorder.ts';
 import { keepFrom } from './retention.ts';
 import type { Settings } from './settings.ts';
 import { Settling } from './settling.ts';
+import type { Supervision } from './supervision.ts';
 import { Timers } from './timers.ts';
 
 /** What a process that runs for years keeps of its story; the log has the rest. */
@@ -41,6 +42,8 @@ export interface ServiceOptions {
   readonly version: string;
   /** Facts about this machine for the record: kernel, system, host name. */
   readonly host: Readonly<Record<string, string>>;
+  /** Tells the service manager, where there is one. */
+  readonly supervision?: Supervision;
   /** What memory may hold for a log that cannot be written. */
   readonly backlog?: Backlog;
 }
@@ -144,6 +147,7 @@ export class Service {
   async stop(reason: string): Promise<void> {
     if (this.#stopped) return;
     this.#stopped = true;
+    this.#options.supervision?.ends();
     this.#sightings?.unsubscribe();
     this.#run.abort();
     this.#timers.clear();
@@ -318,11 +322,18 @@ export class Service {
       log: log.path,
       head: this.#recorder.seq,
     });
+    this.#showPairs();
   }
 
   #sayTransition(entry: SettledEntry): void {
     const before = this.#shown.get(entry.mac);
     const previous = before === undefined ? null : { stage: before.stage, datapath: before.datapath };
     this.#lines.transition({ ...entry, previous });
+    if (this.#watching) this.#showPairs();
+  }
+
+  #showPairs(): void {
+    const pairs = [...this.#story.guest.pairs.values()].map(({ mac, shown: { stage, datapath } }) => ({ mac, stage, datapath }));
+    this.#options.supervision?.shows(pairs);
   }
 }

@@ -56,7 +56,7 @@ describe('what holds without a file', () => {
     expect(stateDir({ ...root, uid: 1000, env: { HOME: '/home/a', XDG_STATE_HOME: '/s' } })).toBe('/s/netkvm-failover');
     expect(stateDir({ ...root, uid: 1000, env: { HOME: '/home/a', XDG_STATE_HOME: 'relative' } })).toContain('/home/a');
     expect(stateDir(windows)).toBe('/nowhere/ProgramData/netkvm-failover/state');
-    expect(loadConfig(empty, {}, root).settings.controlSocket).toBe('/var/lib/netkvm-failover/control.sock');
+    expect(loadConfig(empty, {}, root).settings.controlSocket).toBe('/run/netkvm-failover/control.sock');
   });
 
   test('a file that was named must exist', () => {

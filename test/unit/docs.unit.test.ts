@@ -41,8 +41,9 @@ describe('help', () => {
   );
 
   test('the overview names every command', () => {
-    for (const { name, summary } of COMMANDS) {
-      expect(overviewText().replaceAll(/\s+/g, ' ')).toContain(`${name} ${summary}`);
+    for (const { name, alias, summary } of COMMANDS) {
+      const words = alias === undefined ? name : `${name}, ${alias}`;
+      expect(overviewText().replaceAll(/\s+/g, ' ')).toContain(`${words} ${summary}`);
     }
   });
 });

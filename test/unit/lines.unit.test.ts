@@ -1,7 +1,7 @@
 // The log lines: every one in both forms, fixed field names, nothing lost at the end, and readers that do not read.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -123,6 +123,23 @@ describe('a real reader', () => {
       await once(child, 'close');
       expect(text.split('\n')).toHaveLength(251);
     }
+  });
+
+  test('that is the journal gets priorities and no time; a file beside it gets JSON', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'lines-'));
+    const [journal, other] = ['journal', 'other'].map((name) => openSync(join(folder, name), 'w')) as [number, number];
+    const { dev, ino } = fstatSync(journal);
+    for (const destination of [journal, other]) {
+      const lines = await openLogger({ level: 'info', destination, journal: `${dev}:${ino}` });
+      lines.transition(transition);
+      lines.outage({ reason: 'disk full' });
+      closeSync(destination);
+    }
+    const [first, second] = readFileSync(join(folder, 'journal'), 'utf8').split('\n');
+    expect(first).toMatch(/^<6>52:54:00:11:22:33 fallback /);
+    expect(second).toMatch(/^<3>service +outage .*disk full$/);
+    expect(readFileSync(join(folder, 'other'), 'utf8')).toMatch(/^\{"level":"info"/);
+    rmSync(folder, { recursive: true });
   });
 
   test('that leaves does not end the service', async () => {

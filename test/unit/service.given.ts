@@ -50,7 +50,7 @@ export interface Ended {
   readonly stdout: string;
   readonly stderr: string;
 }
-const ENV = { ...process.env, NODE_NO_WARNINGS: '1' };
+export const ENV = { ...process.env, NODE_NO_WARNINGS: '1' };
 
 /** One command to its end. */
 export const netkvm = (...words: string[]): Promise<Ended> =>

@@ -15,6 +15,7 @@ export interface Libc {
   setsockopt(fd: number, level: number, option: number, value: Bytes, length: number): number;
   recvfrom(fd: number, into: Bytes, size: number, flags: number, address: Bytes, addressLength: Bytes): number;
   send(fd: number, bytes: Bytes, size: number, flags: number): number;
+  sendto(fd: number, bytes: Bytes, size: number, flags: number, address: Bytes, addressLength: number): number;
   read(fd: number, into: Bytes, size: number): number;
   write(fd: number, bytes: Bytes, size: number): number;
   close(fd: number): number;
@@ -41,6 +42,7 @@ export const libc = (): Libc => {
     setsockopt: library.func('int setsockopt(int, int, int, const void *, uint32_t)'),
     recvfrom: library.func('int64_t recvfrom(int, void *, size_t, int, void *, void *)'),
     send: library.func('int64_t send(int, const void *, size_t, int)'),
+    sendto: library.func('int64_t sendto(int, const void *, size_t, int, const void *, uint32_t)'),
     read: library.func('int64_t read(int, void *, size_t)'),
     write: library.func('int64_t write(int, const void *, size_t)'),
     close: library.func('int close(int)'),

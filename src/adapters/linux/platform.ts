@@ -50,6 +50,7 @@ export class LinuxPlatform implements Platform {
   #closing: (() => void) | null = null;
   #closed: Promise<void> | null = null;
   #bootId: string | null = null;
+  #turns = 0;
 
   /** Throws `platform.netlink` if the kernel refuses a socket. */
   constructor({
@@ -98,6 +99,10 @@ export class LinuxPlatform implements Platform {
     return this.#bootId;
   }
 
+  turns(): number {
+    return this.#turns;
+  }
+
   close(): Promise<void> {
     this.#closed ??= new Promise((resolve) => {
       this.#closing = () => {
@@ -124,6 +129,7 @@ export class LinuxPlatform implements Platform {
       this.#closing();
       return;
     }
+    this.#turns += 1;
     const { at, jumps } = this.#clocks.look();
     const observations: Observation[] = [...jumps];
     if (jumps.some(({ data }) => data.kind === 'suspended')) this.#surveyor.want('suspended');

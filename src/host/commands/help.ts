@@ -41,7 +41,7 @@ export const overviewText = (): string =>
     '',
     'usage: netkvm COMMAND [OPTION]...',
     '',
-    columns(COMMANDS.map(({ name, summary }) => [name, summary])),
+    columns(COMMANDS.map(({ name, alias, summary }) => [alias === undefined ? name : `${name}, ${alias}`, summary])),
     '',
     'netkvm help COMMAND shows options, examples and exit codes of one.',
     '',

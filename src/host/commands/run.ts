@@ -1,6 +1,7 @@
 // `netkvm run`: the guest service in the foreground. What comes first matters: the log's lock (one service a folder), then
 // the control socket, then the platform; and the other way round at the end.
 import { openLog } from '../../adapters/log/sqlite.ts';
+import type { Platform } from '../../adapters/platform.ts';
 import { EXIT, NetkvmError } from '../../events/errors.ts';
 import type { Arguments, Run } from '../command.ts';
 import { type Configuration, loadConfig } from '../config.ts';
@@ -10,6 +11,7 @@ import { openLogger, type Lines } from '../lines.ts';
 import { hostFacts, machineId } from '../machine-facts.ts';
 import { choosePlatform } from '../platforms.ts';
 import { Service } from '../service.ts';
+import { Supervision } from '../supervision.ts';
 import type { Settings } from '../settings.ts';
 import { packageVersion } from './version.ts';
 
@@ -90,6 +92,12 @@ const controlOf = (path: string, service: Service, lines: Lines, stop: (reason: 
     return null;
   });
 
+/** The service manager that started this process, if one did. */
+const superviseBy = async (platform: Platform): Promise<Supervision> => {
+  const told = process.env['NOTIFY_SOCKET'] ? (await import('../../adapters/linux/notify.ts')).openNotify() : null;
+  return new Supervision(told, () => platform.turns?.());
+};
+
 /** What keeps the process when nothing else does: a recording has ended, and there is no control socket. */
 const stayAlive = (): (() => void) => {
   const timer = setInterval(() => {}, 3_600_000);
@@ -119,7 +127,8 @@ export const runService = async (args: Arguments, options: RunOptions = {}): Pro
     config: file,
   });
   const reopen = (distrust: string) => openLog(settings.stateDir, identity, distrust);
-  const service = new Service({ platform, opened, reopen, settings, policy, lines, version, host: hostFacts() });
+  const supervision = await superviseBy(platform);
+  const service = new Service({ platform, opened, reopen, settings, policy, lines, version, host: hostFacts(), supervision });
   const stopping = new AbortController();
   const stop = (reason: string): void => stopping.abort(reason);
   onHangup(() => (options.endsOnHangup ? stop('SIGHUP') : reload(args, service, lines, settings)));

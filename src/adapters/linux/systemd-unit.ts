@@ -1,0 +1,115 @@
+// The text of the systemd unit: the one source for `netkvm install` and for the Debian package. What is allowed is what the
+// service needs and nothing else; each permission that is not refused says why. Pure.
+// Sources: systemd.service(5), systemd.exec(5), systemd.resource-control(5), capabilities(7).
+import type { Program } from '../installation.ts';
+
+export const UNIT = 'netkvm-failover.service';
+export const DEFAULT_STATE_DIR = '/var/lib/netkvm-failover';
+
+/** What root may do here, and what for. */
+export const CAPABILITIES: Readonly<Record<string, string>> = {
+  CAP_NET_ADMIN: 'links, bonds, addresses and routes over rtnetlink, and a large receive buffer',
+  CAP_NET_RAW: 'ARP probes and announcements on a packet socket',
+  CAP_SYSLOG: 'the kernel log, which announces an unplug on native hotplug five seconds ahead',
+};
+
+/**
+ * What real-time priority takes on top: a drop-in for those who want it, because it costs more exposure than it gains for
+ * most. systemd adds it to what the unit says.
+ */
+export const REALTIME_DROP_IN = `\
+[Service]
+CapabilityBoundingSet=CAP_SYS_NICE
+RestrictRealtime=no
+SystemCallFilter=sched_setscheduler
+`;
+
+/** Folders below /run that the network managers read; coexistence files go there. */
+export const RUN_FOLDERS = ['/run/systemd/network', '/run/NetworkManager/conf.d'] as const;
+
+/** Exit codes after which another attempt cannot help: usage, configuration, not permitted (src/events/errors.ts). */
+const NO_RESTART = [2, 6, 8];
+
+/** systemd.syntax(7): quotes, and `%` doubled; in an Exec line `$` too. */
+const quoted = (word: string): string =>
+  /^[\w/.@:+-]+$/.test(word) ? word : `"${word.replaceAll(/["\\]/g, '\\$&').replaceAll('%', '%%').replaceAll('$', '$$$$')}"`;
+
+const isBelowHome = (path: string): boolean => /^\/(home|root|run\/user)\//.test(path);
+
+export interface UnitOptions {
+  readonly program: Program;
+  /** Folder of the log; one that is not the default has to be allowed. */
+  readonly stateDir: string;
+}
+
+/** The unit file. */
+export const unitText = ({ program: { node, script }, stateDir }: UnitOptions): string => `\
+# Written by netkvm-failover; \`systemctl edit ${UNIT}\` adds to it.
+[Unit]
+Description=Failover controller for virtio-net
+Documentation=man:systemd.service(5)
+After=network.target
+# Ten failures in ten minutes are enough: the kernel goes on with the last active slave.
+StartLimitIntervalSec=600
+StartLimitBurst=10
+
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStartPre=+/bin/mkdir -p ${RUN_FOLDERS.join(' ')}
+ExecStart=${quoted(node)} ${quoted(script)} run
+SyslogIdentifier=netkvm
+ExecReload=/bin/kill -HUP $MAINPID
+# Fed by the loop that reads the kernel; a stuck one is killed and started again.
+WatchdogSec=20
+WatchdogSignal=SIGKILL
+Restart=on-failure
+RestartSec=1
+RestartPreventExitStatus=${NO_RESTART.join(' ')}
+TimeoutStartSec=120
+TimeoutStopSec=10
+OOMScoreAdjust=-900
+
+StateDirectory=netkvm-failover
+StateDirectoryMode=0750
+RuntimeDirectory=netkvm-failover
+RuntimeDirectoryMode=0700
+CacheDirectory=netkvm-failover
+CacheDirectoryMode=0700
+UMask=0077
+${stateDir === DEFAULT_STATE_DIR ? '' : `ReadWritePaths=-${quoted(stateDir)}\n`}\
+${RUN_FOLDERS.map((folder) => `ReadWritePaths=-${folder}\n`).join('')}\
+
+# ${Object.entries(CAPABILITIES)
+  .map(([name, meaning]) => `${name}: ${meaning}.`)
+  .join('\n# ')}
+CapabilityBoundingSet=${Object.keys(CAPABILITIES).join(' ')}
+NoNewPrivileges=yes
+RestrictAddressFamilies=AF_NETLINK AF_UNIX AF_INET AF_INET6 AF_PACKET
+# Neither PrivateDevices nor ProtectKernelLogs: they would hide /dev/kmsg.
+DevicePolicy=closed
+DeviceAllow=/dev/kmsg r
+ProtectSystem=strict
+ProtectHome=${isBelowHome(node) || isBelowHome(script) ? 'read-only' : 'yes'}
+PrivateTmp=yes
+ProtectProc=invisible
+ProtectClock=yes
+ProtectHostname=yes
+ProtectControlGroups=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+LockPersonality=yes
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+RemoveIPC=yes
+KeyringMode=private
+# No MemoryDenyWriteExecute: V8 compiles while it runs.
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+SystemCallErrorNumber=EPERM
+
+[Install]
+WantedBy=multi-user.target
+`;

@@ -1,0 +1,75 @@
+// `netkvm install`, `uninstall` and `query`: the service as the system's service manager knows it. Each can be repeated;
+// what is right already is left alone. The log and the configuration are never touched.
+import { realpathSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { Change, Installation, InstallationState, Program } from '../../adapters/installation.ts';
+import { EXIT, NetkvmError } from '../../events/errors.ts';
+import type { Arguments, Io, Run } from '../command.ts';
+import { loadConfig } from '../config.ts';
+
+/** This program: the same Node, and the script that started it, wherever links led to it. */
+const thisProgram = (): Program => ({
+  node: realpathSync(process.execPath),
+  script: realpathSync(process.argv[1] ?? fileURLToPath(import.meta.url)),
+});
+
+const mustBeRoot = (): void => {
+  if (process.geteuid?.() !== 0) throw new NetkvmError('service.notPermitted', 'This needs root.');
+};
+
+/** Errors: `config.*`, `platform.unsupported`, `service.noManager`. */
+const open = async (): Promise<Installation> => {
+  if (process.platform !== 'linux')
+    throw new NetkvmError('platform.unsupported', `on ${process.platform} the service cannot be installed yet`);
+  const { Systemd } = await import('../../adapters/linux/systemd.ts');
+  return new Systemd({ program: thisProgram(), stateDir: loadConfig().settings.stateDir });
+};
+
+const lineOf = (state: InstallationState): string => {
+  const { installed, definition, current, enabled, pid, restarts, text } = state;
+  if (installed === 'no') return 'The service is not installed.\n';
+  const parts = [
+    `${definition}${installed === 'package' ? ', of a package' : current ? '' : ', not what `netkvm install` would write now'}`,
+    enabled ? 'starts with the system' : 'does not start with the system',
+    `${state.state}${pid === null ? '' : ` as pid ${pid}`}${restarts > 0 ? `, restarted ${restarts} times` : ''}`,
+  ];
+  return `${parts.join('\n')}\n${text === null ? '' : `${text}\n`}`;
+};
+
+const tell = (args: Arguments, io: Io, changes: readonly Change[], state: InstallationState): void => {
+  if (args.flag('json')) {
+    io.stdout.write(`${JSON.stringify({ schemaVersion: 1, changes, service: state }, null, 2)}\n`);
+    return;
+  }
+  for (const change of changes) io.stdout.write(`${change}\n`);
+  if (changes.length === 0 && args.command !== 'query') io.stdout.write('nothing to do\n');
+  if (args.command !== 'uninstall' || state.installed === 'package') io.stdout.write(lineOf(state));
+};
+
+const install: Run = async (args, io) => {
+  mustBeRoot();
+  const installation = await open();
+  const changes = await installation.install();
+  tell(args, io, changes, await installation.query());
+  return EXIT.done;
+};
+
+const uninstall: Run = async (args, io) => {
+  mustBeRoot();
+  const installation = await open();
+  const changes = [...(await installation.stop())];
+  changes.push(...(await installation.remove()));
+  tell(args, io, changes, await installation.query());
+  return EXIT.done;
+};
+
+const query: Run = async (args, io) => {
+  const installation = await open();
+  const state = await installation.query();
+  tell(args, io, [], state);
+  return state.state === 'running' ? EXIT.done : EXIT.notRunning;
+};
+
+const RUNS: Readonly<Record<string, Run>> = { install, uninstall, query };
+
+export const run: Run = (args, io) => RUNS[args.command]!(args, io);
