@@ -241,6 +241,8 @@ export const pairChart = setup({
                 { guard: 'leaving', target: 'detaching' },
                 { guard: 'incompatible', target: 'fallback.incompatible' },
                 { guard: 'boundInTime', target: 'switching' },
+                // The failover protocol was uninstalled: a standby that carries must not be held for what cannot come.
+                { guard: 'unattachable', target: 'fallback.notAttached' },
               ],
               after: { attachLimit: 'fallback.notAttached' },
             },

@@ -1,5 +1,6 @@
 // What was wrong, or worth knowing, as spans and points on the log: derived from the fold after every event, never
 // stored. Codes, severities, causes and cures are in reasons.ts.
+import type { EventType, PciFunction } from '../events/catalogue.ts';
 import type { Foldable } from '../events/envelope.ts';
 import type { Guest, Step } from './guest.ts';
 import type { Place } from './history.ts';
@@ -39,6 +40,16 @@ interface Watch {
   flapped: boolean;
 }
 
+/** What may give a network function an adapter, or take it away. */
+const MOVES_FUNCTIONS: ReadonlySet<EventType> = new Set<EventType>([
+  'pci.added',
+  'pci.bound',
+  'pci.unbound',
+  'pci.removed',
+  'adapter.appeared',
+  'adapter.gone',
+  'survey.taken',
+]);
 /** One order to announce is carried out in several rounds (QEMU: five within a second); they are one finding. */
 const ANNOUNCE_ROUNDS_MS = 1500;
 
@@ -49,14 +60,15 @@ const nameOf = (adapter: Arrived | null): string =>
   adapter === null ? 'none' : `${adapter.facts.name}${adapter.facts.pci === null ? '' : ` (${adapter.facts.pci})`}`;
 
 /** What lasts, and so has a beginning and an end. */
-type LastingCode = 'noPath' | 'inboundHole' | 'carrierLost' | 'mtuMismatch' | 'secondPrimary' | 'attachFailed';
+type LastingCode =
+  'noPath' | 'inboundHole' | 'carrierLost' | 'mtuMismatch' | 'secondPrimary' | 'secondStandby' | 'attachFailed' | 'noAdapter';
 
 /** The MTU that a primary should have: the master’s, or the standby’s where nothing joins them. */
 const referenceMtu = ({ roles: { master, standby } }: PairState): number | undefined => (master ?? standby)?.facts.mtu;
 
 /** The words for a span, with the names that hold when it begins. */
-const describe = (code: LastingCode, pair: PairState): Span['text'] => {
-  const { primary, surplus } = pair.roles;
+const describe = (code: LastingCode, pair: PairState, orphans: readonly PciFunction[]): Span['text'] => {
+  const { standby, primary, rival, surplus } = pair.roles;
   const name = nameOf(primary);
   switch (code) {
     case 'noPath':
@@ -73,6 +85,14 @@ const describe = (code: LastingCode, pair: PairState): Span['text'] => {
     case 'secondPrimary': {
       const names = surplus.map(nameOf).join(', ');
       return (ms) => `${names} has this MAC too, beside ${name}, ${lasting(ms)}`;
+    }
+    case 'secondStandby': {
+      const names = `${nameOf(standby)} and ${nameOf(rival)}`;
+      return (ms) => `${names} are both standbys with this MAC, ${lasting(ms)}`;
+    }
+    case 'noAdapter': {
+      const names = orphans.map(({ address, driver }) => `${address} (${driver ?? 'no driver'})`).join(', ');
+      return (ms) => `${names} shows no adapter, ${lasting(ms)}`;
     }
     case 'attachFailed': {
       const verb = pair.mode === 'netkvm' ? 'bound' : 'enslaved';
@@ -98,6 +118,7 @@ export class Findings {
   note(event: Foldable, guest: Guest, step: Step, place: Place): void {
     this.#noteEvent(event, guest, place);
     for (const pair of step.touched) this.#notePair(pair, guest, place);
+    if (MOVES_FUNCTIONS.has(event.type)) this.#orphans(guest, place);
   }
 
   /** All findings in the order of their beginning; those that last at `end` are open (until_seq null). */
@@ -143,10 +164,18 @@ export class Findings {
   }
 
   /** Begins or ends the span of `code` according to whether the condition holds. */
-  #span(watch: Watch, pair: PairState, code: LastingCode, holds: boolean, place: Place, after_ms: number): void {
+  #span(
+    watch: Watch,
+    pair: PairState,
+    code: LastingCode,
+    holds: boolean,
+    place: Place,
+    after_ms: number,
+    orphans: readonly PciFunction[] = [],
+  ): void {
     const open = watch.spans.get(code);
     if (holds) {
-      if (open === undefined) watch.spans.set(code, { from: place, after_ms, text: describe(code, pair) });
+      if (open === undefined) watch.spans.set(code, { from: place, after_ms, text: describe(code, pair, orphans) });
       return;
     }
     if (open === undefined) return;
@@ -191,6 +220,17 @@ export class Findings {
     this.#point('announceSeen', pair.mac, place, `${nameOf(pair.roles.standby)} was told to announce its address`);
   }
 
+  /** Functions that no adapter belongs to, for pairs that lack their primary: a driver may be missing. */
+  #orphans(guest: Guest, place: Place): void {
+    const places = new Set([...guest.adapters.values()].map(({ facts }) => facts.pci));
+    const orphans = [...guest.inventory.functions.values()].filter(({ address }) => !places.has(address));
+    for (const pair of guest.pairs.values()) {
+      const lacking = pair.mode !== 'none' && (pair.bits & BIT.ours) !== 0 && (pair.bits & BIT.primary) === 0;
+      const isMissed = lacking && orphans.length > 0;
+      this.#span(this.#watch(pair.mac), pair, 'noAdapter', isMissed, place, guest.policy.attachLimit_ms, orphans);
+    }
+  }
+
   /** A network function with a MAC of its own came while a pair lacked its primary. */
   #foreign(adapter: Arrived | undefined, guest: Guest, place: Place): void {
     if (adapter === undefined || adapter.facts.bus !== 'pci' || adapter.facts.kind !== null) return;
@@ -223,7 +263,7 @@ export class Findings {
     const watch = this.#watch(pair.mac);
     const { settle_ms, flapLimit, attachLimit_ms } = guest.policy;
     const { mode, roles, shown, bits } = pair;
-    const { standby, master, primary, surplus } = roles;
+    const { standby, master, primary, rival, surplus } = roles;
     const onPath = shown.datapath !== 'none';
     const ours = (bits & BIT.ours) !== 0;
     const present = (bits & BIT.primary) !== 0;
@@ -240,6 +280,7 @@ export class Findings {
     const mismatch = ours && primary !== null && mtu !== undefined && primary.facts.mtu !== mtu;
     this.#span(watch, pair, 'mtuMismatch', mismatch, place, settle_ms);
     this.#span(watch, pair, 'secondPrimary', surplus.length > 0, place, settle_ms);
+    this.#span(watch, pair, 'secondStandby', rival !== null, place, settle_ms);
     // The kernel enslaves while it registers a device: one that came without a master will never get one.
     const patience_ms = mode === 'kernel' ? settle_ms : attachLimit_ms;
     this.#span(watch, pair, 'attachFailed', ours && present && !bound, place, patience_ms);

@@ -40,7 +40,7 @@ export interface PairState {
   obligations: readonly Obligation[];
 }
 
-const nobody: Roles = { mode: 'none', standby: null, master: null, primary: null, surplus: [] };
+const nobody: Roles = { mode: 'none', standby: null, master: null, primary: null, rival: null, surplus: [] };
 
 export const newPair = (mac: string, listed: boolean): PairState => ({
   mac,
@@ -147,7 +147,7 @@ export const lookAt = (pair: PairState, policy: Policy, protocolMissing: boolean
   const netkvm = mode === 'netkvm';
   const datapath = datapathOf(pair);
   pair.shown.datapath = datapath;
-  const mayAct = pair.listed && policy.effects !== 'off' && (netkvm || mode === 'bond');
+  const mayAct = pair.listed && roles.rival === null && policy.effects !== 'off' && (netkvm || mode === 'bond');
   return (
     ((driverFacts === null ? standby !== null : driverFacts.virtio) ? STANDBY : 0) |
     ((netkvm ? driverFacts?.isStandby === true : mode !== 'none') ? OURS : 0) |

@@ -68,6 +68,18 @@ export const FINDINGS = {
     cause: 'Two VFs were given the same MAC on the host.',
     cure: 'Remove one. The second is not adopted by net_failover when the first leaves; plug it again then.',
   },
+  secondStandby: {
+    severity: 'error',
+    meaning: 'Two paravirtual NICs have this MAC; nothing is done for the pair.',
+    cause: 'The guest was given two standbys with one MAC; NETKVM obeys a command on the first that it finds.',
+    cure: 'Give one of them another MAC on the host, or name the standby in the configuration.',
+  },
+  noAdapter: {
+    severity: 'warning',
+    meaning: 'A network function is there that shows no adapter, while this pair lacks its primary.',
+    cause: 'The guest has no driver for it, or it was given to something else (VFIO, another network namespace).',
+    cure: 'Install the driver of the VF in the guest, or give the function back; the standby carries meanwhile.',
+  },
   attachFailed: {
     severity: 'error',
     meaning: 'A primary with the pair’s MAC is there, but is not bound or enslaved.',

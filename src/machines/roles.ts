@@ -26,6 +26,8 @@ export interface Roles {
   readonly standby: Arrived | null;
   readonly master: Arrived | null;
   readonly primary: Arrived | null;
+  /** A second standby with this MAC: which of the two a command would reach is not sure, so nothing is done. */
+  readonly rival: Arrived | null;
   /** Further adapters that could be the primary: they are left alone and reported. */
   readonly surplus: readonly Arrived[];
 }
@@ -69,10 +71,12 @@ export const rolesOf = (
   named: NamedPair | undefined,
   current: Identity | null,
 ): Roles => {
-  const standby = members.find((member) => isParavirtual(member, named) && !isFailoverMaster(member, members)) ?? null;
+  const [standby = null, rival = null] = members.filter(
+    (member) => isParavirtual(member, named) && !isFailoverMaster(member, members),
+  );
   const master = standby?.facts.master == null ? null : (lookup(standby.facts.master) ?? null);
   const candidates = members
-    .filter((member) => member !== standby && member !== master && couldBePrimary(member, named))
+    .filter((member) => member !== standby && member !== rival && member !== master && couldBePrimary(member, named))
     .toSorted((a, b) => a.arrival - b.arrival);
   const enslaved = candidates.find(({ facts }) => master !== null && facts.master === master.facts.ifindex);
   const primary = enslaved ?? candidates.find((candidate) => isSame(candidate, current)) ?? candidates[0] ?? null;
@@ -81,6 +85,7 @@ export const rolesOf = (
     standby,
     master,
     primary,
+    rival,
     surplus: candidates.filter((candidate) => candidate !== primary),
   };
 };

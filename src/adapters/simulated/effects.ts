@@ -117,7 +117,9 @@ export class WindowsEffects {
     }
     this.#acted({ decision, target: primary, what: 'set bindings' });
     // Bound, and the driver does not have it: it came while another one was there. Only a new binding is looked at again.
-    if (isSet) this.#kernel.setBindings(primary.ifindex, NONE);
+    const isBoundInVain =
+      wanted[FAILOVER_PROTOCOL] === true && now[FAILOVER_PROTOCOL] === true && !this.#hasTaken(decision, wanted);
+    if (isSet || isBoundInVain) this.#kernel.setBindings(primary.ifindex, NONE);
     const answer = this.#kernel.setBindings(primary.ifindex, wanted);
     if (answer !== null) report(failed(answer));
     else report(this.#hasTaken(decision, wanted) ? succeeded : failed('the driver did not follow'));

@@ -57,9 +57,9 @@ export interface Scenario {
 
 export const MAC = '52:54:00:11:22:33';
 export const OTHER_MAC = '52:54:00:11:22:44';
-const FOREIGN_MAC = '52:54:00:99:99:99';
+export const FOREIGN_MAC = '52:54:00:99:99:99';
 
-const nic = (over: Partial<Card> = {}): Card => ({
+export const nic = (over: Partial<Card> = {}): Card => ({
   kind: 'virtio',
   address: '0000:01:00.0',
   mac: MAC,
@@ -71,10 +71,10 @@ const nic = (over: Partial<Card> = {}): Card => ({
   driver: true,
   ...over,
 });
-const vf = (over: Partial<Card> = {}): Card =>
+export const vf = (over: Partial<Card> = {}): Card =>
   nic({ kind: 'vf', address: '0000:02:00.0', standby: false, carrierDelay_ms: 2200, ptp: true, ...over });
 
-const migration = (over: Partial<Migration> = {}): Migration => ({
+export const migration = (over: Partial<Migration> = {}): Migration => ({
   ends: 'completes',
   takes_ms: 500,
   downtime_ms: 20,
@@ -83,8 +83,8 @@ const migration = (over: Partial<Migration> = {}): Migration => ({
   ...over,
 });
 
-const at = (at_ms: number, what: Action['what']): Action => ({ at_ms, what });
-const add = (id: string, card: Card): Happens => ({ do: 'add', id, card });
+export const at = (at_ms: number, what: Action['what']): Action => ({ at_ms, what });
+export const add = (id: string, card: Card): Happens => ({ do: 'add', id, card });
 
 /** A script that follows a capture: no faults, nothing steered. */
 const followed = (actions: readonly Action[]): Script => ({
