@@ -1,67 +1,93 @@
 // Looking back: a recording is folded again and must give the decisions that it records; a raw capture is run again, its
 // messages are the facts and timers fire on its own clock. Both are streamed, so a file may be larger than memory.
-import { openHistory } from '../src/adapters/log/history.ts';
+import { type History, openHistory } from '../src/adapters/log/history.ts';
 import { RecordingReader } from '../src/adapters/log/recording-reader.ts';
 import { readCapture } from '../src/adapters/linux/capture.ts';
 import type { Foldable } from '../src/events/envelope.ts';
 import type { Policy } from '../src/events/catalogue.ts';
+import type { Step } from '../src/machines/guest.ts';
+import type { Place } from '../src/machines/history.ts';
 import { type Listener, Story } from '../src/machines/story.ts';
 import { type Report, reportOf } from './report.ts';
 import { Rerun } from './rerun.ts';
 
-export interface Replayed {
-  readonly report: Report;
-  readonly story: Story;
+/** What reading a file to its end gave. */
+export interface Told {
+  /** Folded events; of a raw capture its messages. */
+  readonly events: number;
   /** What was wrong with the file although it could be read: each is one line for the user. */
   readonly complaints: readonly string[];
   /** Whether a line inside the file was damaged; a torn last line is not. */
   readonly damaged: boolean;
 }
 
-export interface ReplayOptions extends Listener {
+export interface Replayed extends Omit<Told, 'events'> {
+  readonly report: Report;
+  readonly story: Story;
+}
+
+export interface TellOptions {
   /** Stop after the event (raw: the line) with this number. */
   readonly until?: number;
   /** Fold a raw capture under this policy instead of the default. */
   readonly policy?: Policy;
 }
+export type ReplayOptions = TellOptions & Listener;
+
+/** Takes one event; `place` is what a user knows it by, `wall_ns` the guest's realtime clock. */
+export type Tell = (event: Foldable, place: Place, wall_ns: string) => Step;
 
 /** Replays a recording, re-runs a raw capture; `-` is standard input. Throws NetkvmError `recording.*`. */
 export const replayFile = async (path: string, options: ReplayOptions = {}): Promise<Replayed> => {
-  const history = await openHistory(path);
-  return history.kind === 'recording' ? replayRecording(await RecordingReader.open(history), options) : rerun(history, options);
+  const story = new Story(options);
+  const { events, complaints, damaged } = await tellFile(path, (event, place) => story.tell(event, place), options);
+  return { report: reportOf(story, events), story, complaints, damaged };
 };
 
-const replayRecording = async (reader: RecordingReader, options: ReplayOptions): Promise<Replayed> => {
-  const story = new Story(options);
+/** Tells a file's events one after the other. Throws NetkvmError `recording.*`. */
+export const tellFile = async (path: string, tell: Tell, options: TellOptions = {}): Promise<Told> =>
+  tellHistory(await openHistory(path), tell, options);
+
+export const tellHistory = async (history: History, tell: Tell, options: TellOptions = {}): Promise<Told> =>
+  history.kind === 'recording'
+    ? tellRecording(await RecordingReader.open(history), tell, options)
+    : rerun(history, tell, options);
+
+const tellRecording = async (reader: RecordingReader, tell: Tell, { until = Infinity }: TellOptions): Promise<Told> => {
   let events = 0;
   for await (const page of reader.pages()) {
     for (const event of page) {
-      if (options.until !== undefined && event.seq > options.until)
-        return { report: reportOf(story, events), story, complaints: [], damaged: false };
-      story.tell(event);
+      if (event.seq > until) return { events, complaints: [], damaged: false };
+      tell(event, { seq: event.seq, at_ns: event.mono_ns }, event.wall_ns);
       events += 1;
     }
   }
-  const complaints = reader.torn ? [`${reader.name}: ${TORN}`] : [];
-  return { report: reportOf(story, events), story, complaints, damaged: false };
+  return { events, complaints: reader.torn ? [`${reader.name}: ${TORN}`] : [], damaged: false };
 };
 
 const TORN = 'the last line was cut and is set aside';
 const DAMAGED = 'it is passed over and counts as a gap; get the original file for the whole story';
+const COMPLAINTS_MAX = 20;
 
-const rerun = async (history: Awaited<ReturnType<typeof openHistory>>, options: ReplayOptions): Promise<Replayed> => {
-  const story = new Story(options);
-  const run = new Rerun((event: Foldable, place) => story.tell(event, place), options.policy);
+/** What to say of a damaged line. */
+export const complaintOf = (name: string, { line, damage, torn }: { line: number; damage: string; torn: boolean }): string =>
+  `${name}: line ${line}: ${damage}; ${torn ? TORN : DAMAGED}`;
+
+const rerun = async (history: History, tell: Tell, { until = Infinity, policy }: TellOptions): Promise<Told> => {
+  let wall_ns = '0';
+  const run = new Rerun((event, place) => tell(event, place, wall_ns), policy);
   const complaints: string[] = [];
   let damaged = false;
   for await (const entry of readCapture(history.chunks)) {
     if (entry.kind === 'damage') {
-      if (complaints.length < 20)
-        complaints.push(`${history.name}: line ${entry.line}: ${entry.damage}; ${entry.torn ? TORN : DAMAGED}`);
+      if (complaints.length < COMPLAINTS_MAX) complaints.push(complaintOf(history.name, entry));
       damaged ||= !entry.torn;
       if (entry.torn) continue;
-    } else if (options.until !== undefined && entry.n > options.until) break;
+    } else {
+      if (entry.n > until) break;
+      ({ wall_ns } = entry);
+    }
     run.take(entry);
   }
-  return { report: reportOf(story, run.messages), story, complaints, damaged };
+  return { events: run.messages, complaints, damaged };
 };

@@ -93,13 +93,14 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** What the first line says a file is, before it is believed: ours in this version or a newer one, or neither. */
-export const recognise = (value: unknown): 'recording' | 'newer' | 'raw' | null => {
+export const recognise = (value: unknown): 'recording' | 'newer' | 'raw' | 'qmp' | null => {
   if (!isObject(value)) return null;
   if (value['format'] === FORMAT) {
     const version = value['version'];
     return typeof version === 'number' && version > FORMAT_VERSION ? 'newer' : 'recording';
   }
-  return 't_ns' in value && 'n' in value && 'source' in value ? 'raw' : null;
+  if ('t_ns' in value && 'n' in value && 'source' in value) return 'raw';
+  return ('t_ns' in value && 'dir' in value) || 'QMP' in value || 'execute' in value || 'event' in value ? 'qmp' : null;
 };
 
 /** The header in a first line that was parsed and whose hash is right. Throws `recording.newer` or `recording.line`. */

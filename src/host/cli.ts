@@ -14,6 +14,7 @@ const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run }>>> = 
   explain: () => import('./commands/explain.ts'),
   doctor: () => import('./commands/doctor.ts'),
   replay: () => import('./commands/replay.ts'),
+  timeline: () => import('./commands/timeline.ts'),
   record: () => import('./commands/record.ts'),
   log: () => import('./commands/log.ts'),
   config: () => import('./commands/config.ts'),

@@ -133,6 +133,21 @@ export const COMMANDS: readonly Command[] = [
     exits: ['done', 'usage', 'configuration', 'damaged', 'refused'],
   },
   {
+    name: 'timeline',
+    summary: 'Put guests and their hypervisors on one axis, with the figures of each migration.',
+    positionals: [
+      {
+        name: 'FILE',
+        required: true,
+        words: 16,
+        meaning: 'Recordings or raw captures of guests, and captures of QEMU’s monitor on source and target, in any order.',
+      },
+    ],
+    options: [JSON_OUT],
+    examples: [['netkvm timeline guest.jsonl qmp-A.jsonl qmp-B.jsonl', 'what both sides of a migration saw']],
+    exits: ['done', 'usage', 'damaged', 'refused'],
+  },
+  {
     name: 'record',
     summary: 'Record what this system says, without a service, until Ctrl-C.',
     options: [
@@ -239,7 +254,7 @@ export const COMMANDS: readonly Command[] = [
 export const usageOf = ({ name, positionals = [], options }: Command): string =>
   [
     `netkvm ${name}`,
-    ...positionals.map((one) => (one.required ? one.name : `[${one.name}]`)),
+    ...positionals.map((one) => (one.required ? `${one.name}${(one.words ?? 1) > 1 ? '...' : ''}` : `[${one.name}]`)),
     ...options.map(
       (option) => `[${option.short ? `-${option.short}` : `--${option.name}`}${option.value ? ` ${option.value}` : ''}]`,
     ),

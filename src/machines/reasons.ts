@@ -122,5 +122,29 @@ export const FINDINGS = {
     cause: 'The finding’s text has the system’s reason.',
     cure: 'Remove the reason; the service tries again by itself within its limits.',
   },
+  unplugRefused: {
+    severity: 'error',
+    meaning: 'The guest refused to let the primary go (DEVICE_UNPLUG_GUEST_ERROR).',
+    cause: 'The guest’s driver or hotplug slot said no: the slot’s power control failed, or the device is in use.',
+    cure: 'Cancel the migration: the primary stays. Look at the guest’s kernel log for its hotplug slot before trying again.',
+  },
+  unplugEndless: {
+    severity: 'error',
+    meaning: 'The migration waits for the unplug of the primary, and it does not come.',
+    cause: 'The guest is paused, still boots, has no hotplug driver, or its primary’s driver hangs. QEMU waits without limit.',
+    cure: 'Resume the guest if it is paused, else cancel the migration; the cancellation itself waits up to 30 s.',
+  },
+  migrationNotDone: {
+    severity: 'warning',
+    meaning: 'A migration was cancelled, or failed.',
+    cause: 'An operator, a limit of the management, or the target: its log says which.',
+    cure: 'See that the primary came back, with the pair’s MAC: QEMU plugs it again without an event.',
+  },
+  clocksDisagree: {
+    severity: 'warning',
+    meaning: 'The clocks of guest and hosts could not be put on one axis without contradiction.',
+    cause: 'The files are not of the same migration, a clock was stepped, or the hosts’ clocks differ.',
+    cure: 'Check that the files belong together, and that the hosts keep their clocks with NTP or PTP.',
+  },
 } as const satisfies Record<string, FindingEntry>;
 export type FindingCode = keyof typeof FINDINGS;

@@ -1,7 +1,8 @@
 import { PassThrough, Writable } from 'node:stream';
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { CaptureReader, LINE_LIMIT, observeEntry, readCapture, type CaptureEntry } from '../../src/adapters/linux/capture.ts';
+import { CaptureReader, observeEntry, readCapture, type CaptureEntry } from '../../src/adapters/linux/capture.ts';
+import { LINE_LIMIT } from '../../src/adapters/line-cutter.ts';
 import { CaptureWriter, captureLine } from '../../src/adapters/linux/capture-writer.ts';
 import { Observer } from '../../src/adapters/linux/observer.ts';
 import * as make from './netlink-make.ts';

@@ -6,6 +6,7 @@
 // or, for a receive error, "error":"ENOBUFS" in place of pid and raw. Other keys are left alone.
 import type { Observation } from '../../events/catalogue.ts';
 import { isNanoseconds } from '../../events/check.ts';
+import { type CutLine, LINE_LIMIT, LineCutter } from '../line-cutter.ts';
 import type { Observer, Source } from './observer.ts';
 
 interface Stamp {
@@ -25,66 +26,33 @@ export type CaptureEntry =
   /** A line that says nothing; `torn` when it is the last one and was not written to its end. */
   | { readonly kind: 'damage'; readonly line: number; readonly damage: string; readonly torn: boolean };
 
-/** A datagram has at most some 64 KiB; a longer line than this is not from a recorder. */
-export const LINE_LIMIT = 4 * 1024 * 1024;
-const NEWLINE = 0x0a;
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
 /** Pushes bytes in, gets entries out. */
 export class CaptureReader {
-  #parts: Uint8Array[] = [];
-  #length = 0;
-  #tooLong = false;
-  #line = 0;
+  readonly #lines = new LineCutter();
   #expected: number | null = null;
   /** Damaged lines since the last good one: each of them explains one missing number. */
   #damaged = 0;
 
   push(chunk: Uint8Array): CaptureEntry[] {
     const out: CaptureEntry[] = [];
-    let from = 0;
-    for (let at = chunk.indexOf(NEWLINE); at !== -1; at = chunk.indexOf(NEWLINE, from)) {
-      this.#keep(chunk.subarray(from, at));
-      this.#finishLine(out, false);
-      from = at + 1;
-    }
-    this.#keep(chunk.subarray(from), true);
+    for (const line of this.#lines.push(chunk)) this.#read(line, out);
     return out;
   }
 
   /** The end of the file: a last line without its newline counts if it is whole. */
   end(): CaptureEntry[] {
     const out: CaptureEntry[] = [];
-    if (this.#length > 0 || this.#tooLong) this.#finishLine(out, true);
+    for (const line of this.#lines.end()) this.#read(line, out);
     return out;
   }
 
-  /** A part that waits for the next chunk is copied: the caller may use its buffer again. */
-  #keep(part: Uint8Array, waits = false): void {
-    if (this.#tooLong || part.length === 0) return;
-    if (this.#length + part.length > LINE_LIMIT) {
-      this.#tooLong = true;
-      this.#parts = [];
-      this.#length = 0;
-      return;
-    }
-    this.#parts.push(waits ? Uint8Array.from(part) : part);
-    this.#length += part.length;
-  }
-
-  #finishLine(out: CaptureEntry[], last: boolean): void {
-    this.#line += 1;
-    const tooLong = this.#tooLong;
-    const [first = new Uint8Array()] = this.#parts;
-    const bytes = this.#parts.length > 1 ? Buffer.concat(this.#parts, this.#length) : first;
-    this.#parts = [];
-    this.#length = 0;
-    this.#tooLong = false;
-    if (!tooLong && bytes.length === 0) return;
-    const entry = tooLong ? `a line longer than ${LINE_LIMIT} bytes` : readLine(bytes, this.#line);
+  #read({ line: number, bytes, unfinished }: CutLine, out: CaptureEntry[]): void {
+    const entry = bytes === null ? `a line longer than ${LINE_LIMIT} bytes` : readLine(bytes, number);
     if (typeof entry === 'string') {
       this.#damaged += 1;
-      out.push({ kind: 'damage', line: this.#line, damage: entry, torn: last });
+      out.push({ kind: 'damage', line: number, damage: entry, torn: unfinished });
       return;
     }
     const { line, n, mono_ns, wall_ns } = entry;

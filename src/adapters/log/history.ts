@@ -1,5 +1,5 @@
-// Opening a file that somebody says is a history: a recording or a raw capture. The first line tells; what was read to
-// find out is handed on, so that standard input (`-`) works as well as a file.
+// Opening a file that somebody says is a history: a recording, a raw capture, or a capture of QEMU's monitor. The first line
+// tells; what was read to find out is handed on, so that standard input (`-`) works as well as a file.
 import { createReadStream } from 'node:fs';
 import { NetkvmError } from '../../events/errors.ts';
 import { FORMAT, MAX_HEADER_BYTES, recognise } from '../../events/recording.ts';
@@ -7,16 +7,26 @@ import { FORMAT, MAX_HEADER_BYTES, recognise } from '../../events/recording.ts';
 const NEWLINE = 0x0a;
 const CHUNK_BYTES = 1024 * 1024;
 
-export interface History {
-  readonly kind: 'recording' | 'raw';
+export interface History<K extends 'recording' | 'raw' | 'qmp' = 'recording' | 'raw'> {
+  /** `raw` is a guest's messages, `qmp` a hypervisor's. */
+  readonly kind: K;
   /** For messages. */
   readonly name: string;
   /** All bytes from the first on. To be iterated once, to its end or to an early `return`, which closes the file. */
   readonly chunks: AsyncIterable<Buffer>;
 }
 
-/** Throws `recording.unreadable`, `recording.empty` (no byte, or not one whole line of ours) or `recording.format`. */
+/** A guest's history. Throws as openAny does, and `recording.format` for a capture of QEMU's monitor. */
 export const openHistory = async (path: string): Promise<History> => {
+  const history = await openAny(path);
+  const { kind, name } = history;
+  if (kind !== 'qmp') return { ...history, kind };
+  await history.chunks[Symbol.asyncIterator]().return?.();
+  throw new NetkvmError('recording.format', `${name}: a capture of QEMU's monitor, not of a guest (netkvm timeline takes it)`);
+};
+
+/** Throws `recording.unreadable`, `recording.empty` (no byte, or not one whole line of ours) or `recording.format`. */
+export const openAny = async (path: string): Promise<History<'recording' | 'raw' | 'qmp'>> => {
   const name = path === '-' ? 'standard input' : path;
   const source = bytesOf(path, name);
   const seen: Buffer[] = [];
@@ -44,11 +54,11 @@ export const openHistory = async (path: string): Promise<History> => {
 };
 
 // A file without one newline can only be a history that was cut in its first line.
-const kindOf = (line: string | null, start: Buffer, name: string): History['kind'] => {
+const kindOf = (line: string | null, start: Buffer, name: string): 'recording' | 'raw' | 'qmp' => {
   if (start.length === 0) throw new NetkvmError('recording.empty', `${name}: empty`);
   const kind = line === null ? null : recognise(parsed(line));
   if (kind === 'newer' || kind === 'recording') return 'recording';
-  if (kind === 'raw') return 'raw';
+  if (kind === 'raw' || kind === 'qmp') return kind;
   if (line === null && start.toString('latin1').startsWith(`{"format":"${FORMAT}"`))
     throw new NetkvmError('recording.empty', `${name}: cut within its first line`);
   throw new NetkvmError('recording.format', `${name}: the first line is neither a recording's header nor a captured message`);
