@@ -66,6 +66,7 @@ export const pairChart = setup({
     flapping: ({ context: { view } }) => view.primary && view.flapping,
     notFlapping: ({ context: { view } }) => !view.flapping,
     heldAndExpected: ({ context: { view } }) => view.held && view.expected,
+    held: ({ context: { view } }) => view.held,
     notHeld: ({ context: { view } }) => !view.held,
     mayAct: ({ context: { view } }) => view.mayAct,
     exhausted: ({ context: { view } }) => view.exhausted,
@@ -244,6 +245,8 @@ export const pairChart = setup({
                 // The failover protocol was uninstalled: a standby that carries must not be held for what cannot come.
                 { guard: 'unattachable', target: 'fallback.notAttached' },
               ],
+              // Refused (access, reboot required): the old path is kept, and not held back for what will not come soon.
+              on: { 'outcome.refused': { guard: 'held', target: 'fallback.notAttached' } },
               after: { attachLimit: 'fallback.notAttached' },
             },
             switching: {

@@ -223,8 +223,9 @@ export class Guest {
     pair.pending = null;
     // A void decision is latched in a dry run only; after a crash it is decided anew.
     const latched = result === 'void' && !overtaken && this.policy.effects !== 'dryRun' ? 'failed' : result;
+    const { leaf } = pair.configuration;
     this.#react(pair, `outcome.${latched}`, event, step);
-    if (overtaken) this.#react(pair, 'facts', event, step);
+    if (overtaken || pair.configuration.leaf !== leaf) this.#react(pair, 'facts', event, step);
     return [pair];
   }
 

@@ -235,7 +235,7 @@ export class Invariants {
       this.#violated(6, `${mac} is shown on ${pair.shown.datapath}, and is on ${datapath} (${state})`);
     const driven = pair.mode === 'netkvm' || pair.mode === 'bond';
     if (policy.effects !== 'on' || !driven || (pair.bits & BIT.ours) === 0) return;
-    if (!policy.pairs.some((listed) => listed.mac === mac)) return;
+    if (!policy.pairs.some((listed) => listed.mac === mac) || pair.roles.rival !== null) return;
     if (datapath === 'none' && (standbyWorks || primaryWorks))
       this.#violated(6, `${mac} has no traffic, although a path works (${state})`);
     else if (datapath !== 'primary' && primaryWorks)
