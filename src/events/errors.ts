@@ -78,6 +78,13 @@ export const ERRORS = {
     'Name another one with controlSocket in the configuration.',
   ),
   'control.busy': entry('refused', 'The service has as many control clients as it takes.', 'End one of them, or try again.'),
+  'inspect.tooLong': entry(
+    'refused',
+    'The file has more events than a page can show.',
+    'Name an earlier end with `netkvm replay FILE --until SEQ --html OUT`.',
+  ),
+  'inspect.unusable': entry('refused', 'The inspector cannot listen on its port.', 'Name another one with `--port`.'),
+  'inspect.feed': entry('refused', 'The receiver of the xstate protocol does not answer.', 'Start it, or check its URL.'),
   'platform.unsupported': entry('refused', 'This operating system has no adapter here.', 'Use Linux, or a recording.'),
   'platform.netlink': entry(
     'refused',

@@ -15,6 +15,7 @@ const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run }>>> = 
   doctor: () => import('./commands/doctor.ts'),
   replay: () => import('./commands/replay.ts'),
   timeline: () => import('./commands/timeline.ts'),
+  inspect: () => import('./commands/inspect.ts'),
   record: () => import('./commands/record.ts'),
   log: () => import('./commands/log.ts'),
   config: () => import('./commands/config.ts'),

@@ -124,13 +124,32 @@ export const COMMANDS: readonly Command[] = [
     options: [
       { name: 'until', value: 'SEQ', range: SEQ, meaning: 'Stop after this sequence number (raw capture: line number n).' },
       { name: 'config', value: 'FILE', meaning: 'Policy for a raw capture; a recording carries its own.' },
+      { name: 'html', value: 'OUT', meaning: 'Write the inspector’s page with this log in it, to attach to a report.' },
       JSON_OUT,
     ],
     examples: [
       ['netkvm replay migration.jsonl', 'the life cycle, one line a change'],
       ['netkvm replay - --json < guest.jsonl', 'one JSON document'],
+      ['netkvm replay case.jsonl --html case.html', 'statechart, lanes and time travel in one file'],
     ],
-    exits: ['done', 'usage', 'configuration', 'damaged', 'refused'],
+    exits: ['done', 'usage', 'configuration', 'damaged', 'notPermitted', 'refused'],
+  },
+  {
+    name: 'inspect',
+    summary: 'Serve the inspector’s page on this machine: statechart, lanes, time travel; live, or of a file.',
+    positionals: [{ name: 'FILE', meaning: 'A recording or a raw capture; without it the log is followed.' }],
+    options: [
+      { name: 'port', value: 'N', range: [0, 65_535], meaning: 'Port on 127.0.0.1; any free one unless given.' },
+      { name: 'origin', value: 'ORIGIN', meaning: 'Let pages of this origin connect to the socket for xstate’s inspectors.' },
+      { name: 'feed', value: 'URL', meaning: 'Send the pairs to this receiver of xstate’s inspection protocol, too.' },
+      ...LOG_OPTIONS,
+    ],
+    examples: [
+      ['netkvm inspect', 'follow the running service'],
+      ['netkvm inspect guest.jsonl --port 8090', 'a raw capture, under a fixed port'],
+      ['netkvm inspect --feed ws://localhost:8080', 'into Stately’s viewer; see docs/inspector.md'],
+    ],
+    exits: ['done', 'usage', 'notRunning', 'configuration', 'damaged', 'notPermitted', 'refused'],
   },
   {
     name: 'timeline',

@@ -27,7 +27,7 @@ const LIBRARIES: Readonly<Record<string, readonly string[]>> = {
 
 const filesOf = (room: string): string[] =>
   readdirSync(join(ROOT, room), { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts'))
+    .filter((name) => /\.tsx?$/.test(name))
     .map((name) => join(room, name));
 const roomOf = (path: string): string | undefined => Object.keys(MAY_IMPORT).find((room) => path.startsWith(`${room}/`));
 const importsOf = (path: string): string[] =>

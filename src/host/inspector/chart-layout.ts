@@ -1,0 +1,165 @@
+// Where the states of the chart are drawn. The arrangement is ours, because a general layout of sixty edges around one hub
+// is unreadable: the life cycle runs clockwise round `fallback`. A state that ARRANGEMENT does not name gets a place behind
+// its siblings, so a change of the chart needs no change here. Pure and quick, so the page computes it when it loads.
+import type { ChartGraph } from '../../machines/chart-graph.ts';
+import { curvesOf } from './chart-curves.ts';
+
+export interface Box {
+  readonly x: number;
+  readonly y: number;
+  readonly width: number;
+  readonly height: number;
+}
+
+export interface Curve {
+  readonly edge: string;
+  /** An SVG path. */
+  readonly path: string;
+}
+
+export interface ChartLayout {
+  readonly width: number;
+  readonly height: number;
+  readonly boxes: ReadonlyMap<string, Box>;
+  readonly curves: readonly Curve[];
+}
+
+/** Column and row of each child, and how many of both it takes unless one, by the key of the parent. */
+type Arranged = readonly [column: number, row: number, span?: number, rows?: number];
+const ARRANGEMENT: Readonly<Record<string, Readonly<Record<string, Arranged>>>> = {
+  path: { absent: [0, 0], standalone: [0, 1], failover: [1, 0, 1, 2] },
+  failover: {
+    awaitingPrimary: [0, 0],
+    attaching: [1, 0],
+    switching: [2, 0],
+    onPrimary: [3, 0],
+    sorting: [0, 1],
+    fallback: [1, 1, 2],
+    detaching: [3, 1],
+  },
+  fallback: {
+    noPrimary: [0, 0],
+    notAttached: [1, 0],
+    noCarrier: [2, 0],
+    departing: [0, 1],
+    incompatible: [1, 1],
+    flapping: [2, 1],
+  },
+  effects: { free: [0, 0], pending: [0, 1], blocked: [0, 2] },
+  blocked: { retrying: [0, 0], waiting: [1, 0] },
+  pair: { path: [0, 0], effects: [1, 0] },
+};
+
+/** Columns of children that ARRANGEMENT does not know. */
+const COLUMNS = 4;
+const STATE_HEIGHT = 30;
+const TITLE_HEIGHT = 26;
+const PADDING = 14;
+const GAP = { x: 36, y: 52 } as const;
+
+/** In the page's typeface at 12.5 px a character of a name takes some 7 px. */
+const widthOf = (key: string): number => Math.round(key.length * 7.1 + 26);
+
+interface Cell {
+  readonly id: string;
+  readonly column: number;
+  readonly row: number;
+  readonly span: number;
+  readonly rowSpan: number;
+  readonly size: Size;
+}
+interface Size {
+  readonly width: number;
+  readonly height: number;
+  readonly cells: readonly Cell[];
+  readonly columns: readonly number[];
+  readonly rows: readonly number[];
+}
+
+const sum = (numbers: readonly number[], gap: number): number =>
+  numbers.reduce((total, number) => total + number, 0) + gap * Math.max(0, numbers.length - 1);
+
+/** The cells of a state's children: as arranged, and below them what nobody has arranged. */
+const cellsOf = ({ states }: ChartGraph, id: string, key: string): Cell[] => {
+  const children = states.filter(({ parent }) => parent === id);
+  const arranged = ARRANGEMENT[key] ?? {};
+  const below =
+    Math.max(-1, ...children.map((child) => (arranged[child.key]?.[1] ?? -1) + (arranged[child.key]?.[3] ?? 1) - 1)) + 1;
+  let extra = 0;
+  return children.map((child) => {
+    const [column, row, span = 1, rowSpan = 1]: Arranged = arranged[child.key] ?? [
+      extra % COLUMNS,
+      below + Math.floor(extra++ / COLUMNS),
+    ];
+    return { id: child.id, column, row, span, rowSpan, size: sizeOf({ states, edges: [] }, child.id, child.key) };
+  });
+};
+
+/** Lengths of columns or rows that hold all cells; what spans several widens all of them alike. */
+const tracksOf = (cells: readonly { from: number; span: number; length: number }[], gap: number): number[] => {
+  const tracks: number[] = Array.from({ length: Math.max(...cells.map(({ from, span }) => from + span)) }, () => 0);
+  for (const { from, span, length } of cells.toSorted((one, other) => one.span - other.span)) {
+    const missing = Math.max(0, length - sum(tracks.slice(from, from + span), gap));
+    for (let index = from; index < from + span; index += 1) tracks[index] = (tracks[index] ?? 0) + missing / span;
+  }
+  return tracks;
+};
+
+const sizeOf = (graph: ChartGraph, id: string, key: string): Size => {
+  const cells = cellsOf(graph, id, key);
+  if (cells.length === 0) return { width: widthOf(key), height: STATE_HEIGHT, cells, columns: [], rows: [] };
+  const columns = tracksOf(
+    cells.map(({ column, span, size }) => ({ from: column, span, length: size.width })),
+    GAP.x,
+  );
+  const rows = tracksOf(
+    cells.map(({ row, rowSpan, size }) => ({ from: row, span: rowSpan, length: size.height })),
+    GAP.y,
+  );
+  return {
+    width: sum(columns, GAP.x) + 2 * PADDING,
+    height: sum(rows, GAP.y) + TITLE_HEIGHT + PADDING,
+    cells,
+    columns,
+    rows,
+  };
+};
+
+/** Puts a state and what is inside it in its place; a leaf stands in the middle of its cell, a compound state fills it. */
+const place = (id: string, size: Size, at: Box, boxes: Map<string, Box>): void => {
+  const box =
+    size.cells.length > 0
+      ? at
+      : {
+          x: at.x + (at.width - size.width) / 2,
+          y: at.y + (at.height - size.height) / 2,
+          width: size.width,
+          height: size.height,
+        };
+  boxes.set(id, box);
+  const { columns, rows } = size;
+  for (const { id: child, column, row, span, rowSpan, size: inner } of size.cells) {
+    const x = box.x + PADDING + sum([...columns.slice(0, column), 0], GAP.x);
+    const y = box.y + TITLE_HEIGHT + sum([...rows.slice(0, row), 0], GAP.y);
+    const width = sum(columns.slice(column, column + span), GAP.x);
+    place(child, inner, { x, y, width, height: sum(rows.slice(row, row + rowSpan), GAP.y) }, boxes);
+  }
+};
+
+export const layoutOf = (graph: ChartGraph): ChartLayout => {
+  const root = graph.states.find(({ parent }) => parent === null);
+  if (root === undefined) throw new Error('the chart has no root');
+  const boxes = new Map<string, Box>();
+  const size = sizeOf(graph, root.id, root.key);
+  place(root.id, size, { x: 0, y: 0, width: size.width, height: size.height }, boxes);
+  // The root has no frame, so nothing is kept free for one.
+  for (const [id, { x, y, ...rest }] of boxes) boxes.set(id, { x: x - PADDING + 1, y: y - TITLE_HEIGHT + 1, ...rest });
+  const parents = new Set(graph.states.map(({ parent }) => parent));
+  const leaves = graph.states.flatMap(({ id }) => (parents.has(id) ? [] : [boxes.get(id)!]));
+  return {
+    width: size.width - 2 * PADDING + 2,
+    height: size.height - TITLE_HEIGHT - PADDING + 2,
+    boxes,
+    curves: curvesOf(graph.edges, boxes, leaves),
+  };
+};

@@ -1,0 +1,31 @@
+// What the inspector's page is given: where the events come from, and the events. The server writes it, the page reads it;
+// both share this file and nothing else but the pure rooms.
+import type { Foldable } from '../../events/envelope.ts';
+
+/** An event as the page gets it. A raw capture's events have no envelope, but the number of the line that they came from. */
+export type InspectedEvent = Foldable & {
+  readonly id?: string;
+  readonly cause?: number | null;
+  readonly episode?: string | null;
+  readonly boot_ns?: string;
+  readonly wall_ns?: string;
+  readonly logId?: string;
+  /** Raw captures: the line's `n`, by which a user knows the event. */
+  readonly line?: number;
+};
+
+export interface InspectedSource {
+  /** `live`: the page asks for events that come later, too. */
+  readonly kind: 'recording' | 'raw' | 'live';
+  readonly name: string;
+}
+
+export interface InspectorDocument {
+  readonly schemaVersion: 1;
+  readonly source: InspectedSource;
+  /** Whether a server is there that the page may ask (for events, and for actors of other programs). */
+  readonly served: boolean;
+  /** What was wrong with the file although it could be read. */
+  readonly complaints: readonly string[];
+  readonly events: readonly InspectedEvent[];
+}

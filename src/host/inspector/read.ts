@@ -1,0 +1,64 @@
+// What the page is given of a file: a recording's events as they are, a raw capture's as its re-run gives them, with the
+// number of the line that each came from.
+import { readCapture } from '../../adapters/linux/capture.ts';
+import { openHistory } from '../../adapters/log/history.ts';
+import { RecordingReader } from '../../adapters/log/recording-reader.ts';
+import type { Policy } from '../../events/catalogue.ts';
+import { NetkvmError } from '../../events/errors.ts';
+import { Rerun } from '../../../replay/rerun.ts';
+import { Guest } from '../../machines/guest.ts';
+import type { InspectedEvent, InspectorDocument } from './document.ts';
+
+/** A page with more events would be too large for a browser to open at once. */
+export const EVENTS_MAX = 200_000;
+
+interface ReadOptions {
+  /** Stop after the event (raw: the line) with this number. */
+  readonly until?: number | undefined;
+  /** Fold a raw capture under this policy. */
+  readonly policy?: Policy | undefined;
+  readonly served: boolean;
+}
+
+const tooLong = (name: string): NetkvmError =>
+  new NetkvmError('inspect.tooLong', `${name}: more than ${EVENTS_MAX.toLocaleString('en')} events`);
+
+const base = (path: string): string => path.split(/[\\/]/).at(-1) ?? path;
+
+/** Reads a recording or a raw capture; `-` is standard input. Throws `recording.*` and `inspect.tooLong`. */
+export const readDocument = async (path: string, options: ReadOptions): Promise<InspectorDocument> => {
+  const { until = Infinity, policy, served } = options;
+  const history = await openHistory(path);
+  const events: InspectedEvent[] = [];
+  const complaints: string[] = [];
+  const take = (event: InspectedEvent): void => {
+    if (events.length >= EVENTS_MAX) throw tooLong(history.name);
+    events.push(event);
+  };
+  const name = path === '-' ? history.name : base(path);
+  if (history.kind === 'recording') {
+    const reader = await RecordingReader.open(history);
+    for await (const page of reader.pages()) {
+      for (const event of page) if (event.seq <= until) take(event);
+      if ((page.at(-1)?.seq ?? 0) > until) break;
+    }
+    if (reader.torn) complaints.push('The last line was cut and is set aside.');
+    return { schemaVersion: 1, source: { kind: 'recording', name }, served, complaints, events };
+  }
+  const guest = new Guest();
+  /** The wall clock's lead over the monotonic one, as the newest line has it. */
+  let lead_ns = 0n;
+  const run = new Rerun((event, { seq }) => {
+    take({ ...event, line: seq, wall_ns: (BigInt(event.mono_ns) + lead_ns).toString() });
+    return guest.apply(event);
+  }, policy);
+  for await (const entry of readCapture(history.chunks)) {
+    if (entry.kind === 'damage') {
+      if (complaints.length < 20) complaints.push(`Line ${entry.line}: ${entry.damage}`);
+      if (entry.torn) continue;
+    } else if (entry.n > until) break;
+    else lead_ns = BigInt(entry.wall_ns) - BigInt(entry.mono_ns);
+    run.take(entry);
+  }
+  return { schemaVersion: 1, source: { kind: 'raw', name }, served, complaints, events };
+};
