@@ -18,7 +18,7 @@ export type Request =
   | { readonly op: 'arm'; readonly timer: TimerId; readonly delay: DelayName }
   | { readonly op: 'cancel'; readonly timer: TimerId }
   | { readonly op: 'decide'; readonly kind: DecisionKind }
-  | { readonly op: 'forgetSign' | 'forgetFlaps' | 'forgetAttempts' };
+  | { readonly op: 'forgetSign' | 'forgetFlaps' | 'forgetAttempts' | 'forgetPause' };
 
 export type DelayName = 'grace' | 'attachLimit' | 'switchLimit' | 'detachLimit' | 'flapHold' | 'retryDelay' | 'blockedRetry';
 
@@ -80,6 +80,7 @@ const requestOf = (action: { type: string; params?: unknown }): Request => {
     case 'forgetSign':
     case 'forgetFlaps':
     case 'forgetAttempts':
+    case 'forgetPause':
       return { op: action.type };
     default:
       throw new Error(`the chart has an action that the fold does not know: ${action.type}`);

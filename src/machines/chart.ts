@@ -3,7 +3,7 @@
 //   effects  what is being done about it: at most one decision is under way for a pair.
 // All transitions between stages are eventless and guarded by facts (level-triggered): the event `facts` only says that
 // the view has changed. Guards, actions and delays are named, so that the chart can be drawn, read and looked up.
-import { and, or, setup, stateIn } from 'xstate';
+import { and, not, or, setup, stateIn } from 'xstate';
 import type { DecisionKind, Policy } from '../events/catalogue.ts';
 import type { View } from './view.ts';
 
@@ -70,8 +70,16 @@ export const pairChart = setup({
     notHeld: ({ context: { view } }) => !view.held,
     mayAct: ({ context: { view } }) => view.mayAct,
     exhausted: ({ context: { view } }) => view.exhausted,
+    unjoined: ({ context: { view } }) => view.unjoined,
+    joined: ({ context: { view } }) => !view.unjoined,
+    noLongerJoined: and([not(fallbackWith('unjoined')), ({ context: { view } }) => view.unjoined]),
 
     // What the facts call for. At most one of these becomes a decision at a time, in the order of the region `effects`.
+    wantsBack: ({ context: { view } }) => view.restoring,
+    wantsTakeOver: ({ context: { view } }) => view.takingOver,
+    // Before it is enslaved to a bond, or as soon as the kernel has enslaved it: while it does not carry.
+    wantsParameters: and([or([attaching, switching]), ({ context: { view } }) => view.untuned]),
+    wantsAddresses: ({ context: { view } }) => view.strayed,
     wantsHold: and([attaching, ({ context: { view } }) => view.mayAct && view.holds && !view.held && !view.viaPrimary]),
     wantsBind: and([
       or([attaching, and([onPrimary, ({ context: { view } }) => view.holds])]),
@@ -102,6 +110,8 @@ export const pairChart = setup({
     forgetSign: () => {},
     /** The carrier losses counted so far are forgotten. */
     forgetFlaps: () => {},
+    /** A takeover that failed a while ago may be tried again. */
+    forgetPause: () => {},
     /** The attempts counted so far are forgotten: an effect may be tried anew. */
     forgetAttempts: () => {},
   },
@@ -150,6 +160,7 @@ export const pairChart = setup({
               description: 'Passed through at once: the facts say which stage it is.',
               always: [
                 { guard: 'carries', target: 'onPrimary' },
+                { guard: 'unjoined', target: 'fallback.unjoined' },
                 { guard: 'leaving', target: 'detaching' },
                 { guard: 'incompatible', target: 'fallback.incompatible' },
                 { guard: 'flapping', target: 'fallback.flapping' },
@@ -176,6 +187,7 @@ export const pairChart = setup({
             fallback: {
               description: 'The standby carries, or would carry, the traffic.',
               initial: 'noPrimary',
+              always: { guard: 'noLongerJoined', target: '.unjoined' },
               states: {
                 noPrimary: {
                   description: 'There is no primary.',
@@ -223,6 +235,11 @@ export const pairChart = setup({
                   ],
                   after: { flapHold: { actions: 'forgetFlaps' } },
                 },
+                unjoined: {
+                  description: 'The bond that the configuration asks for is not there yet.',
+                  always: { guard: 'joined', target: '#pair.path.failover.sorting' },
+                  after: { blockedRetry: { target: 'unjoined', reenter: true, actions: 'forgetPause' } },
+                },
                 departing: {
                   description: 'The primary is about to leave and traffic has already moved; it is not used again until then.',
                   always: [
@@ -238,6 +255,7 @@ export const pairChart = setup({
               description: 'A primary was found and is being bound or enslaved.',
               always: [
                 { guard: 'noPrimary', target: 'fallback' },
+                { guard: 'unjoined', target: 'fallback.unjoined' },
                 { guard: 'carries', target: 'onPrimary' },
                 { guard: 'leaving', target: 'detaching' },
                 { guard: 'incompatible', target: 'fallback.incompatible' },
@@ -298,12 +316,16 @@ export const pairChart = setup({
           on: {
             act: [
               { guard: 'exhausted', target: 'blocked.waiting' },
+              { guard: 'wantsBack', target: 'pending', actions: { type: 'decide', params: { kind: 'giveBack' } } },
+              { guard: 'wantsTakeOver', target: 'pending', actions: { type: 'decide', params: { kind: 'takeOver' } } },
+              { guard: 'wantsParameters', target: 'pending', actions: { type: 'decide', params: { kind: 'alignParameters' } } },
               { guard: 'wantsHold', target: 'pending', actions: { type: 'decide', params: { kind: 'holdLink' } } },
               { guard: 'wantsBind', target: 'pending', actions: { type: 'decide', params: { kind: 'bindPrimary' } } },
               { guard: 'wantsUnbind', target: 'pending', actions: { type: 'decide', params: { kind: 'unbindPrimary' } } },
               { guard: 'wantsRelease', target: 'pending', actions: { type: 'decide', params: { kind: 'releaseLink' } } },
               { guard: 'wantsPrimary', target: 'pending', actions: { type: 'decide', params: { kind: 'activatePrimary' } } },
               { guard: 'wantsStandby', target: 'pending', actions: { type: 'decide', params: { kind: 'activateStandby' } } },
+              { guard: 'wantsAddresses', target: 'pending', actions: { type: 'decide', params: { kind: 'moveAddresses' } } },
             ],
           },
         },

@@ -3,10 +3,11 @@
 // `apply` is a function of the state and the event alone (no clock, no random, no I/O). The state is updated in place,
 // because one owner folds it and a copy per event would cost more than the fold; `snapshot` gives a copy for a
 // checkpoint. What a step asks for (decisions, timers) is returned, never executed.
-import type { Decision, Policy } from '../events/catalogue.ts';
+import type { Decision, EventData, Policy } from '../events/catalogue.ts';
 import type { Foldable } from '../events/envelope.ts';
 import { type DelayName, delayOf, react, type TimerId } from './chart-table.ts';
-import { becauseOf, decide, isOvertaken, lookAgain, lookAt, type PairState, type Shown } from './pair.ts';
+import { changesItsOwnFacts, heardAs, learn } from './duties.ts';
+import { becauseOf, decide, isOvertaken, lookAgain, lookAt, MAY_DECIDE, type PairState, type Shown } from './pair.ts';
 import { Inventory } from './inventory.ts';
 import { defaultPolicy } from './policy.ts';
 import type { Arrived } from './roles.ts';
@@ -164,13 +165,15 @@ export class Guest {
         return inventory.close(event.data);
       case 'address.added':
       case 'address.removed':
+        return inventory.address(event.data, event.type === 'address.added');
+      case 'operator.commanded':
+        return this.#obey(event.data);
       case 'counters.sampled':
       case 'announce.seen':
       case 'gap.seen':
       case 'clock.jumped':
       case 'service.stopped':
       case 'log.outage':
-      case 'operator.commanded':
         return null;
     }
   }
@@ -180,6 +183,19 @@ export class Guest {
   #configure(policy: Policy): PairState[] {
     this.policy = policy;
     return this.inventory.list(policy.pairs);
+  }
+
+  #obey({ command, pair }: EventData<'operator.commanded'>): PairState[] | null {
+    switch (command) {
+      case 'prepare':
+        return this.inventory.prepare(pair);
+      case 'restore':
+        return this.inventory.release(pair, true);
+      case 'reload':
+        return this.inventory.release(pair, false);
+      case 'survey':
+        return null;
+    }
   }
 
   /** After a reboot nothing that was known holds; after a restart timers are armed anew. */
@@ -212,19 +228,21 @@ export class Guest {
   }
 
   #conclude(
-    { pair: mac, decision, result }: { pair: string; decision: string; result: 'succeeded' | 'failed' | 'refused' | 'void' },
+    { pair: mac, decision, result, reason }: EventData<'outcome.seen'>,
     event: Foldable,
     step: Growing,
   ): PairState[] | null {
     const pair = this.pairs.get(mac);
-    if (pair?.pending?.id !== decision) return null;
+    const { pending } = pair ?? {};
+    if (pair === undefined || pending?.id !== decision) return null;
     // Facts that came after the decision are news for what has just been refused.
-    const overtaken = isOvertaken(pair);
+    const overtaken = isOvertaken(pair) && !changesItsOwnFacts(pending.kind);
     pair.pending = null;
+    learn(pair, pending, result, reason, this.policy);
     // A void decision is latched in a dry run only; after a crash it is decided anew.
     const latched = result === 'void' && !overtaken && this.policy.effects !== 'dryRun' ? 'failed' : result;
     const { leaf } = pair.configuration;
-    this.#react(pair, `outcome.${latched}`, event, step);
+    this.#react(pair, `outcome.${heardAs(pair, pending, latched, this.policy)}`, event, step);
     if (overtaken || pair.configuration.leaf !== leaf) this.#react(pair, 'facts', event, step);
     return [pair];
   }
@@ -259,7 +277,7 @@ export class Guest {
           if (pair.timers.delete(request.timer)) step.timers.push({ op: 'cancel', pair: pair.mac, timer: request.timer });
           break;
         case 'decide': {
-          const decision = decide(pair, request.kind, event.seq, step.decisions.length);
+          const decision = decide(pair, request.kind, this.policy, event.seq, step.decisions.length);
           pair.pending = decision;
           pair.attempts += 1;
           step.decisions.push(decision);
@@ -274,6 +292,9 @@ export class Guest {
           break;
         case 'forgetAttempts':
           pair.attempts = 0;
+          break;
+        case 'forgetPause':
+          pair.paused = false;
           break;
       }
     }
@@ -295,7 +316,7 @@ export class Guest {
       if (bits !== pair.bits) {
         pair.bits = bits;
         this.#react(pair, 'facts', event, step);
-      } else if (pair.configuration.effects === 'free' && (bits & BIT.mayAct) !== 0) {
+      } else if (pair.configuration.effects === 'free' && (bits & MAY_DECIDE) !== 0) {
         const { configuration } = pair;
         this.#react(pair, 'act', event, step);
         if (pair.configuration === configuration) break;
@@ -339,7 +360,12 @@ export class Guest {
       this.restore(state as GuestSnapshot);
       return;
     }
-    const [mine, theirs] = [JSON.stringify(this.snapshot()), JSON.stringify(state)];
-    if (mine !== theirs) step.divergence = { seq, expected: mine, recorded: theirs };
+    const mine = JSON.stringify(this.snapshot());
+    if (mine === JSON.stringify(state)) return;
+    // A checkpoint of an older machine lacks what was added since; read as it would be now, it must be the same.
+    const read = new Guest();
+    read.restore(state as GuestSnapshot);
+    const theirs = JSON.stringify(read.snapshot());
+    if (mine !== theirs) step.divergence = { seq, expected: mine, recorded: JSON.stringify(state) };
   }
 }

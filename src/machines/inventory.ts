@@ -1,6 +1,15 @@
 // What exists, as the events tell it, and the pairs that it makes: adapters by ifindex, grouped by MAC, sorted into roles.
 // Every method takes one fact and returns the pairs that it may concern; what follows from it is for the chart (guest.ts).
-import type { Adapter, DriverFacts, EventData, Obligation, ObligationKind, PciFunction, Policy } from '../events/catalogue.ts';
+import type {
+  Adapter,
+  Address,
+  DriverFacts,
+  EventData,
+  Obligation,
+  ObligationKind,
+  PciFunction,
+  Policy,
+} from '../events/catalogue.ts';
 import { newPair, type PairState } from './pair.ts';
 import { type Arrived, hasStandby, type Identity, identityOf, isSame, rolesOf } from './roles.ts';
 
@@ -10,6 +19,11 @@ const OUTLIVES_BOOT: Readonly<Record<ObligationKind, boolean>> = {
   parameters: false,
   bindings: true,
   service: false,
+};
+
+const keepOnly = (pair: PairState, keeps: (obligation: Obligation) => boolean): void => {
+  pair.obligations = pair.obligations.filter(keeps);
+  pair.unfinished &&= pair.obligations.some(({ kind }) => kind === 'takeover');
 };
 
 export class Inventory {
@@ -33,19 +47,24 @@ export class Inventory {
   #regroup(key: string | null): PairState[] {
     if (key === null) return [];
     const members = this.#members.get(key) ?? [];
-    const named = this.#named.get(key);
+    const named = this.#named.get(key) ?? null;
     let pair = this.pairs.get(key);
     if (pair === undefined) {
       if (!hasStandby(members, named)) return [];
-      pair = newPair(key, this.#named.has(key));
+      pair = newPair(key, named);
       this.pairs.set(key, pair);
     }
     const before = identityOf(pair.roles.primary);
+    const standby = identityOf(pair.roles.standby);
     pair.roles = rolesOf(members, (ifindex) => this.adapters.get(ifindex), named, this.#taken(pair, members) ?? before);
     pair.mode = pair.driverFacts === null ? pair.roles.mode : 'netkvm';
     if (!isSame(pair.roles.primary, before)) {
       pair.leaving = false;
       pair.losses = [];
+    }
+    if (!isSame(pair.roles.standby, standby)) {
+      pair.failures = 0;
+      pair.paused = false;
     }
     return [pair];
   }
@@ -88,7 +107,7 @@ export class Inventory {
   addAdapter(facts: Adapter, seq: number): PairState[] {
     const known = this.adapters.get(facts.ifindex);
     const left = known === undefined ? [] : this.#leave(known);
-    return [...new Set([...left, ...this.#join({ facts: { ...facts }, arrival: seq })])];
+    return [...new Set([...left, ...this.#join({ facts: { ...facts }, arrival: seq, addresses: new Set() })])];
   }
 
   removeAdapter(ifindex: number): PairState[] | null {
@@ -120,7 +139,24 @@ export class Inventory {
     return facts.kind === null ? [] : this.#mastered(facts.ifindex, key);
   }
 
-  survey({ adapters, functions, records }: EventData<'survey.taken'>, seq: number) {
+  /** An address came or went. */
+  address({ ifindex, address }: Address, isThere: boolean): PairState[] | null {
+    const known = this.adapters.get(ifindex);
+    if (known === undefined) return null;
+    if (isThere) known.addresses.add(address);
+    else known.addresses.delete(address);
+    return this.#around(known);
+  }
+
+  /** The pairs that have this adapter as a member or as their master. */
+  #around(known: Arrived): PairState[] {
+    return [...this.pairs.values()].filter(
+      ({ roles: { standby, master, primary, surplus } }) =>
+        known === standby || known === master || known === primary || surplus.includes(known),
+    );
+  }
+
+  survey({ adapters, functions, addresses, records }: EventData<'survey.taken'>, seq: number) {
     const touched = new Set<PairState>();
     const note = (pairs: readonly PairState[] | null) => pairs?.forEach((pair) => touched.add(pair));
     const listed = new Set(adapters.map(({ ifindex }) => ifindex));
@@ -130,6 +166,7 @@ export class Inventory {
       const same = known !== undefined && this.#key(known.facts) === this.#key(facts) && known.facts.device === facts.device;
       note(same ? this.changeAdapter(known, facts) : this.addAdapter(facts, seq));
     }
+    this.#surveyAddresses(addresses, note);
     this.functions.clear();
     for (const item of functions) this.functions.set(item.address, item);
     if (records !== undefined) {
@@ -140,11 +177,24 @@ export class Inventory {
     return [...touched];
   }
 
+  #surveyAddresses(addresses: readonly Address[], note: (pairs: readonly PairState[]) => void): void {
+    const found = new Map<number, string[]>();
+    for (const { ifindex, address } of addresses) found.set(ifindex, [...(found.get(ifindex) ?? []), address]);
+    for (const known of this.adapters.values()) {
+      const now = found.get(known.facts.ifindex) ?? [];
+      const isSameSet = now.length === known.addresses.size && now.every((address) => known.addresses.has(address));
+      if (isSameSet) continue;
+      known.addresses.clear();
+      for (const address of now) known.addresses.add(address);
+      note(this.#around(known));
+    }
+  }
+
   takeDriverFacts(mac: string, facts: DriverFacts | null): PairState[] {
     let pair = this.pairs.get(mac);
     if (pair === undefined) {
       if (facts === null) return [];
-      pair = newPair(mac, this.#named.has(mac));
+      pair = newPair(mac, this.#named.get(mac) ?? null);
       this.pairs.set(mac, pair);
     }
     pair.driverFacts = facts;
@@ -154,18 +204,19 @@ export class Inventory {
   open(obligation: Obligation): PairState[] {
     let pair = this.pairs.get(obligation.pair);
     if (pair === undefined) {
-      pair = newPair(obligation.pair, this.#named.has(obligation.pair));
+      pair = newPair(obligation.pair, this.#named.get(obligation.pair) ?? null);
       this.pairs.set(pair.mac, pair);
     }
     const isOpen = pair.obligations.some(({ id }) => id === obligation.id);
     if (!isOpen) pair.obligations = [...pair.obligations, obligation];
+    if (obligation.kind === 'takeover') pair.unfinished = true;
     return [pair];
   }
 
   close({ pair: mac, id }: { readonly pair: string; readonly id: string }): PairState[] | null {
     const pair = this.pairs.get(mac);
     if (pair === undefined) return null;
-    pair.obligations = pair.obligations.filter((one) => one.id !== id);
+    keepOnly(pair, (one) => one.id !== id);
     return [pair];
   }
 
@@ -176,6 +227,27 @@ export class Inventory {
       return [pair];
     }
     return null;
+  }
+
+  /** An operator (or the host) says that the primary is about to leave; null means every pair. */
+  prepare(mac: string | null): PairState[] {
+    const meant = [...this.pairs.values()].filter((pair) => (mac === null || pair.mac === mac) && pair.roles.primary !== null);
+    for (const pair of meant) pair.leaving = true;
+    return meant;
+  }
+
+  /** An operator takes pairs out of our hands (restore), or a reload puts them back. */
+  release(mac: string | null, released: boolean): PairState[] {
+    const meant = [...this.pairs.values()].filter((pair) => mac === null || pair.mac === mac);
+    for (const pair of meant) {
+      pair.released = released;
+      pair.attempts = 0;
+      pair.failures = 0;
+      if (released) continue;
+      pair.paused = false;
+      pair.aligned = null;
+    }
+    return meant;
   }
 
   forgetSign(address: string): PairState[] | null {
@@ -202,7 +274,7 @@ export class Inventory {
   /** The pairs that the policy names; those that it no longer names are still pairs, but not to be touched. */
   list(named: Policy['pairs']): PairState[] {
     this.#named = new Map(named.map((pair) => [pair.mac, pair]));
-    for (const pair of this.pairs.values()) pair.listed = this.#named.has(pair.mac);
+    for (const pair of this.pairs.values()) pair.named = this.#named.get(pair.mac) ?? null;
     const keys = new Set([...this.pairs.keys(), ...this.#named.keys()]);
     return [...keys].flatMap((key) => this.#regroup(key));
   }
@@ -212,24 +284,26 @@ export class Inventory {
     for (const known of this.adapters.values()) this.#leave(known);
     for (const pair of this.pairs.values()) {
       pair.driverFacts = null;
-      pair.obligations = pair.obligations.filter(({ kind }) => OUTLIVES_BOOT[kind]);
+      keepOnly(pair, ({ kind }) => OUTLIVES_BOOT[kind]);
+      pair.released = false;
     }
     this.functions.clear();
   }
 
   /** Takes over what a snapshot lists: pairs with their primaries, then the adapters. */
   restore(
-    adapters: readonly Arrived[],
+    adapters: readonly (Omit<Arrived, 'addresses'> & { readonly addresses?: readonly string[] })[],
     pairs: readonly { mac: string; driverFacts: DriverFacts | null; primary: Identity | null }[],
   ) {
-    for (const { mac, driverFacts } of pairs) this.pairs.set(mac, { ...newPair(mac, this.#named.has(mac)), driverFacts });
-    for (const { facts, arrival } of adapters) this.#join({ facts: { ...facts }, arrival });
+    for (const { mac, driverFacts } of pairs) this.pairs.set(mac, { ...newPair(mac, this.#named.get(mac) ?? null), driverFacts });
+    for (const { facts, arrival, addresses } of adapters)
+      this.#join({ facts: { ...facts }, arrival, addresses: new Set(addresses) });
     for (const { mac, primary } of pairs) {
       const pair = this.pairs.get(mac);
       if (pair === undefined) continue;
       this.#regroup(mac);
       const members = this.#members.get(mac) ?? [];
-      pair.roles = rolesOf(members, (ifindex) => this.adapters.get(ifindex), this.#named.get(mac), primary);
+      pair.roles = rolesOf(members, (ifindex) => this.adapters.get(ifindex), this.#named.get(mac) ?? null, primary);
     }
   }
 }

@@ -2,8 +2,9 @@
 import type { Datapath, Stage } from './stages.ts';
 import type { Decision, DecisionKind, DriverFacts, Obligation, Policy, Target } from '../events/catalogue.ts';
 import { type Configuration, initialConfiguration, type TimerId } from './chart-table.ts';
+import { mayTouch, isUnjoined, owedBack, takeOverPlan, wantsAddresses, wantsParameters, wantsTakeOver } from './duties.ts';
 import type { Because } from './reasons.ts';
-import type { Arrived, Mode, Roles } from './roles.ts';
+import { type Arrived, carries, enslavedTo, type Identity, type Mode, type NamedPair, type Roles } from './roles.ts';
 import { BIT } from './view.ts';
 
 export interface Shown {
@@ -15,8 +16,8 @@ export interface Shown {
 /** Updated in place by the fold that owns it (guest.ts); everybody else reads. */
 export interface PairState {
   readonly mac: string;
-  /** Named in the policy: effects may touch it. */
-  listed: boolean;
+  /** What the policy says of it; null where it is not listed, and not to be touched. */
+  named: NamedPair | null;
   mode: Mode;
   roles: Roles;
   /** Windows: the driver's record for this MAC. */
@@ -38,13 +39,25 @@ export interface PairState {
   episode: string | null;
   /** What is owed to it, oldest first. */
   obligations: readonly Obligation[];
+  /** A takeover was begun (something is owed for it) and no takeover has come to its end since. */
+  unfinished: boolean;
+  /** Takeovers (or attempts to give back) that failed one after the other: what they changed and put back is no news. */
+  failures: number;
+  /** After a failed takeover it is not tried again for a while. */
+  paused: boolean;
+  /** The primary that was given the parameters of the policy. */
+  aligned: Identity | null;
+  /** An operator took it out of our hands (restore); a reload or a reboot puts it back. */
+  released: boolean;
+  /** Why the last effect did not take place: its kind, result and the system’s reason. Null after one that did. */
+  hindrance: string | null;
 }
 
 const nobody: Roles = { mode: 'none', standby: null, master: null, primary: null, rival: null, surplus: [] };
 
-export const newPair = (mac: string, listed: boolean): PairState => ({
+export const newPair = (mac: string, named: NamedPair | null): PairState => ({
   mac,
-  listed,
+  named,
   mode: 'none',
   roles: nobody,
   driverFacts: null,
@@ -58,6 +71,12 @@ export const newPair = (mac: string, listed: boolean): PairState => ({
   losses: [],
   episode: null,
   obligations: [],
+  unfinished: false,
+  failures: 0,
+  paused: false,
+  aligned: null,
+  released: false,
+  hindrance: null,
 });
 
 /**
@@ -65,12 +84,6 @@ export const newPair = (mac: string, listed: boolean): PairState => ({
  * The count of attempts begins anew with every such change, and a decision counts as one.
  */
 export const isOvertaken = ({ pending, attempts }: PairState): boolean => pending !== null && attempts === 0;
-
-/** A device carries when IFF_UP and IFLA_CARRIER = 1 (a device that is down may still claim carrier). */
-const carries = (adapter: Arrived | null): boolean => adapter !== null && adapter.facts.up && adapter.facts.carrier;
-
-const enslavedTo = (member: Arrived | null, master: Arrived | null): boolean =>
-  member !== null && master !== null && member.facts.master === master.facts.ifindex;
 
 /** The bond's active member: what the members say of themselves, else what the bond says. */
 const isActive = (member: Arrived | null, { master, standby, primary }: Roles): boolean => {
@@ -130,12 +143,31 @@ const isFlapping = ({ losses, mode }: PairState, policy: Policy): boolean =>
 const { standby: STANDBY, ours: OURS, held: HELD, expected: EXPECTED, primary: PRIMARY, compatible: COMPATIBLE } = BIT;
 const { bound: BOUND, carrier: CARRIER, standbyReady: STANDBY_READY, viaPrimary: VIA_PRIMARY } = BIT;
 const { viaStandby: VIA_STANDBY, leaving: LEAVING, flapping: FLAPPING, mayAct: MAY_ACT, holds: HOLDS } = BIT;
-const { exhausted: EXHAUSTED, attached: ATTACHED, attachable: ATTACHABLE } = BIT;
+const { exhausted: EXHAUSTED, attached: ATTACHED, attachable: ATTACHABLE, unjoined: UNJOINED } = BIT;
+const { takingOver: TAKING_OVER, untuned: UNTUNED, strayed: STRAYED, restoring: RESTORING } = BIT;
+
+/** Any of these means that something may be decided. */
+export const MAY_DECIDE = MAY_ACT | TAKING_OVER | UNTUNED | RESTORING;
+
+/** What is wanted besides switching. Most pairs are not listed and want nothing, so that is asked first. */
+const dutyBits = (pair: PairState, policy: Policy): number => {
+  if (pair.named === null && !pair.released) return 0;
+  return (
+    (isUnjoined(pair) ? UNJOINED : 0) |
+    (wantsTakeOver(pair, policy) ? TAKING_OVER : 0) |
+    (wantsParameters(pair, policy) ? UNTUNED : 0) |
+    (wantsAddresses(pair, policy) ? STRAYED : 0) |
+    (owedBack(pair, policy) === null ? 0 : RESTORING)
+  );
+};
 
 /** The part of the view that the fold itself remembers, and a reaction of the chart may change. */
-const OWN = LEAVING | FLAPPING | EXHAUSTED;
+const OWN = LEAVING | FLAPPING | EXHAUSTED | UNJOINED | TAKING_OVER | UNTUNED | STRAYED | RESTORING;
 const ownBits = (pair: PairState, policy: Policy): number =>
-  (pair.leaving ? LEAVING : 0) | (isFlapping(pair, policy) ? FLAPPING : 0) | (pair.attempts >= policy.retryLimit ? EXHAUSTED : 0);
+  (pair.leaving ? LEAVING : 0) |
+  (isFlapping(pair, policy) ? FLAPPING : 0) |
+  (pair.attempts >= policy.retryLimit ? EXHAUSTED : 0) |
+  dutyBits(pair, policy);
 
 /** The packed view after a reaction of the chart: the world is as it was. */
 export const lookAgain = (bits: number, pair: PairState, policy: Policy): number => (bits & ~OWN) | ownBits(pair, policy);
@@ -147,10 +179,11 @@ export const lookAt = (pair: PairState, policy: Policy, protocolMissing: boolean
   const netkvm = mode === 'netkvm';
   const datapath = datapathOf(pair);
   pair.shown.datapath = datapath;
-  const mayAct = pair.listed && roles.rival === null && policy.effects !== 'off' && (netkvm || mode === 'bond');
+  const mayAct = mayTouch(pair, policy) && (netkvm || (mode === 'bond' && pair.named?.mode !== 'kernel'));
+  const ours = netkvm ? driverFacts?.isStandby === true : mode !== 'none' || isUnjoined(pair);
   return (
     ((driverFacts === null ? standby !== null : driverFacts.virtio) ? STANDBY : 0) |
-    ((netkvm ? driverFacts?.isStandby === true : mode !== 'none') ? OURS : 0) |
+    (ours ? OURS : 0) |
     (driverFacts?.suppressLink === true ? HELD : 0) |
     (policy.expectPrimary ? EXPECTED : 0) |
     (primary !== null || driverFacts?.hasVf === true ? PRIMARY : 0) |
@@ -201,6 +234,8 @@ export const becauseOf = ({ configuration, bits, mode, roles }: PairState): Beca
           return 'primary.flapping';
         case 'departing':
           return 'primary.leaving';
+        case 'unjoined':
+          return 'bond.missing';
         default:
           return 'primary.absent';
       }
@@ -217,10 +252,9 @@ const targetOf = (adapter: Arrived | null): Target | null =>
   };
 
 /** A decision of this kind for this pair, naming its devices by what identifies them now. */
-export const decide = (pair: PairState, kind: DecisionKind, seq: number, ordinal: number): Decision => {
-  const common = {
-    id: `d${seq}.${ordinal}`,
-    pair: pair.mac,
+export const decide = (pair: PairState, kind: DecisionKind, policy: Policy, seq: number, ordinal: number): Decision => {
+  const head = { id: `d${seq}.${ordinal}`, pair: pair.mac };
+  const rest = {
     mode: pair.mode === 'netkvm' || pair.mode === 'kernel' ? pair.mode : ('bond' as const),
     attempt: pair.attempts + 1,
     master: targetOf(pair.roles.master),
@@ -229,12 +263,18 @@ export const decide = (pair: PairState, kind: DecisionKind, seq: number, ordinal
   };
   switch (kind) {
     case 'takeOver':
+      return { ...head, kind, ...rest, plan: takeOverPlan(pair) };
     case 'giveBack':
+      return { ...head, kind, ...rest, plan: { obligation: owedBack(pair, policy)?.id ?? '' } };
     case 'alignParameters':
-      throw new Error(`${kind} is not decided yet`);
-    default: {
-      const { id, pair: mac, ...rest } = common;
-      return { id, pair: mac, kind, ...rest };
-    }
+      return { ...head, kind, ...rest, plan: { parameters: pair.named?.parameters ?? {} } };
+    case 'holdLink':
+    case 'releaseLink':
+    case 'bindPrimary':
+    case 'unbindPrimary':
+    case 'activatePrimary':
+    case 'activateStandby':
+    case 'moveAddresses':
+      return { ...head, kind, ...rest };
   }
 };

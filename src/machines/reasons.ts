@@ -4,7 +4,8 @@
 /** `because`: why a pair is in its stage. */
 export const BECAUSE = {
   'standby.absent': 'No standby with this MAC exists.',
-  'standby.unpaired': 'The NIC has no STANDBY feature and is in no active-backup bond: nothing to fail over.',
+  'standby.unpaired':
+    'The NIC has no STANDBY feature, is in no active-backup bond, and none is configured: nothing to fail over.',
   'primary.awaited': 'The standby’s link is held down until its primary appears.',
   'primary.absent': 'No primary with the pair’s MAC exists.',
   'primary.incompatible': 'The primary’s MTU differs from the standby’s.',
@@ -17,6 +18,7 @@ export const BECAUSE = {
   'primary.unbound': 'The primary is still there, but was unbound or released.',
   'primary.carries': 'The primary is bound or enslaved, up, and has carrier.',
   'link.held': 'The primary is bound, and the standby’s link is still held down.',
+  'bond.missing': 'The configuration asks for a bond, and nothing joins standby and primary yet.',
   'master.down': 'The master device is down, so no member can carry.',
 } as const;
 export type Because = keyof typeof BECAUSE;

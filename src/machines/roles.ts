@@ -10,7 +10,15 @@ export type Mode = (typeof MODES)[number];
 export interface Arrived {
   readonly facts: Adapter;
   readonly arrival: number;
+  /** IP addresses with their prefix lengths, in the order in which they were seen. */
+  readonly addresses: Set<string>;
 }
+
+/** A device carries when IFF_UP and IFLA_CARRIER = 1 (a device that is down may still claim carrier). */
+export const carries = (adapter: Arrived | null): boolean => adapter !== null && adapter.facts.up && adapter.facts.carrier;
+
+export const enslavedTo = (member: Arrived | null, master: Arrived | null): boolean =>
+  member !== null && master !== null && member.facts.master === master.facts.ifindex;
 
 export interface Identity {
   readonly ifindex: number;
@@ -32,7 +40,7 @@ export interface Roles {
   readonly surplus: readonly Arrived[];
 }
 
-type NamedPair = Policy['pairs'][number];
+export type NamedPair = Policy['pairs'][number];
 type Lookup = (ifindex: number) => Arrived | undefined;
 
 const ACTIVE_BACKUP = 1;
@@ -42,11 +50,11 @@ const isFailoverMaster = (candidate: Arrived, members: readonly Arrived[]): bool
   members.some(({ facts }) => facts.master === candidate.facts.ifindex && facts.device === candidate.facts.device);
 
 /** Could be a standby: the paravirtual NIC itself, or the adapter that the configuration names. */
-const isParavirtual = ({ facts }: Arrived, named: NamedPair | undefined): boolean =>
+const isParavirtual = ({ facts }: Arrived, named: NamedPair | null): boolean =>
   named?.standbyName === undefined ? facts.bus === 'virtio' : facts.name === named.standbyName;
 
 /** Could be a primary: a real device on a bus, or the adapter that the configuration names. Never a VLAN or a bridge. */
-const couldBePrimary = ({ facts }: Arrived, named: NamedPair | undefined): boolean =>
+const couldBePrimary = ({ facts }: Arrived, named: NamedPair | null): boolean =>
   named?.primaryName === undefined
     ? facts.kind === null && facts.bus !== null && facts.bus !== 'virtio'
     : facts.name === named.primaryName;
@@ -58,7 +66,7 @@ const modeOf = (standby: Arrived, master: Arrived | null): Mode => {
 };
 
 /** Whether `members` (all adapters with one MAC) contain a standby at all: only then is there a pair. */
-export const hasStandby = (members: readonly Arrived[], named: NamedPair | undefined): boolean =>
+export const hasStandby = (members: readonly Arrived[], named: NamedPair | null): boolean =>
   members.some((member) => isParavirtual(member, named));
 
 /**
@@ -68,7 +76,7 @@ export const hasStandby = (members: readonly Arrived[], named: NamedPair | undef
 export const rolesOf = (
   members: readonly Arrived[],
   lookup: Lookup,
-  named: NamedPair | undefined,
+  named: NamedPair | null,
   current: Identity | null,
 ): Roles => {
   const [standby = null, rival = null] = members.filter(

@@ -1,9 +1,9 @@
 // The folded state as plain data: what a checkpoint holds, and how a fresh fold takes it over.
-import type { Decision, DriverFacts, Obligation, PciFunction, Policy } from '../events/catalogue.ts';
+import type { Adapter, Decision, DriverFacts, Obligation, PciFunction, Policy } from '../events/catalogue.ts';
 import { configurationOf, type TimerId } from './chart-table.ts';
 import type { Inventory } from './inventory.ts';
 import { becauseOf, lookAt } from './pair.ts';
-import { type Arrived, type Identity, identityOf } from './roles.ts';
+import { type Identity, identityOf } from './roles.ts';
 
 export interface GuestSnapshot {
   readonly bootId: string | null;
@@ -11,7 +11,7 @@ export interface GuestSnapshot {
   readonly byCurrentMac: boolean;
   readonly protocols: readonly string[];
   readonly protocolMissing: boolean;
-  readonly adapters: readonly Arrived[];
+  readonly adapters: readonly { readonly facts: Adapter; readonly arrival: number; readonly addresses: readonly string[] }[];
   readonly functions: readonly PciFunction[];
   readonly pairs: readonly {
     readonly mac: string;
@@ -26,6 +26,12 @@ export interface GuestSnapshot {
     readonly losses: number[];
     readonly episode: string | null;
     readonly obligations: readonly Obligation[];
+    readonly unfinished: boolean;
+    readonly failures: number;
+    readonly paused: boolean;
+    readonly aligned: Identity | null;
+    readonly released: boolean;
+    readonly hindrance: string | null;
   }[];
 }
 
@@ -35,7 +41,11 @@ export const snapshotOf = (inventory: Inventory, policy: Policy, bootId: string 
   byCurrentMac: inventory.byCurrentMac,
   protocols: [...inventory.protocols],
   protocolMissing: inventory.protocolMissing,
-  adapters: [...inventory.adapters.values()].map(({ facts, arrival }) => ({ facts: { ...facts }, arrival })),
+  adapters: [...inventory.adapters.values()].map(({ facts, arrival, addresses }) => ({
+    facts: { ...facts },
+    arrival,
+    addresses: [...addresses],
+  })),
   functions: [...inventory.functions.values()],
   pairs: [...inventory.pairs.values()].map((pair) => ({
     mac: pair.mac,
@@ -50,8 +60,25 @@ export const snapshotOf = (inventory: Inventory, policy: Policy, bootId: string 
     losses: pair.losses,
     episode: pair.episode,
     obligations: pair.obligations,
+    unfinished: pair.unfinished,
+    failures: pair.failures,
+    paused: pair.paused,
+    aligned: pair.aligned,
+    released: pair.released,
+    hindrance: pair.hindrance,
   })),
 });
+
+/** What a checkpoint of an older machine lacks. */
+const LACKING = {
+  obligations: [],
+  unfinished: false,
+  failures: 0,
+  paused: false,
+  aligned: null,
+  released: false,
+  hindrance: null,
+} as const;
 
 export const restoreInto = (inventory: Inventory, snapshot: GuestSnapshot): void => {
   inventory.byCurrentMac = snapshot.byCurrentMac;
@@ -60,7 +87,8 @@ export const restoreInto = (inventory: Inventory, snapshot: GuestSnapshot): void
   for (const item of snapshot.functions) inventory.functions.set(item.address, item);
   inventory.list(snapshot.policy.pairs);
   inventory.restore(snapshot.adapters, snapshot.pairs);
-  for (const saved of snapshot.pairs) {
+  for (const one of snapshot.pairs) {
+    const saved = { ...LACKING, ...one };
     const pair = inventory.pairs.get(saved.mac);
     if (pair === undefined) continue;
     for (const [timer, armedBy] of saved.timers) pair.timers.set(timer, armedBy);
@@ -71,7 +99,13 @@ export const restoreInto = (inventory: Inventory, snapshot: GuestSnapshot): void
     pair.leaving = saved.leaving;
     pair.losses = saved.losses;
     pair.episode = saved.episode;
-    pair.obligations = saved.obligations ?? [];
+    pair.obligations = saved.obligations;
+    pair.unfinished = saved.unfinished;
+    pair.failures = saved.failures;
+    pair.paused = saved.paused;
+    pair.aligned = saved.aligned;
+    pair.released = saved.released;
+    pair.hindrance = saved.hindrance;
     pair.shown.stage = pair.configuration.stage;
     lookAt(pair, snapshot.policy, inventory.protocolMissing);
     pair.shown.because = becauseOf(pair);

@@ -1,4 +1,4 @@
-// What the pair's chart sees of the world: eighteen yes-or-no facts, and nothing else. Guards read them by name; the fold
+// What the pair's chart sees of the world: twenty-three yes-or-no facts, and nothing else. Guards read them by name; the fold
 // keeps them packed in one integer, so that "did anything change?" is one comparison and a transition one table lookup.
 
 export const VIEW_BITS = {
@@ -20,6 +20,11 @@ export const VIEW_BITS = {
   mayAct: 'Effects are on for this pair, and its mode is one that we drive.',
   holds: 'In this mode the standby’s link is held while the primary is bound (NETKVM).',
   exhausted: 'The effect that is wanted was tried as often as the limit allows, and no fact has changed since.',
+  unjoined: 'A bond is configured for the pair, and nothing joins standby and primary yet.',
+  takingOver: 'A takeover of the standby is wanted, or one was begun and has not come to its end.',
+  untuned: 'The configured parameters were not given to this primary yet.',
+  strayed: 'Addresses have appeared on a member of the bond that the service made.',
+  restoring: 'An operator wants back what was changed, and something is still owed.',
 } as const;
 
 export type ViewBit = keyof typeof VIEW_BITS;

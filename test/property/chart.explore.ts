@@ -7,6 +7,7 @@
 import { createActor, transition, type AnyTransitionDefinition, type InspectionEvent } from 'xstate';
 import { configurationOf, initialConfiguration, type Configuration } from '../../src/machines/chart-table.ts';
 import { pairChart } from '../../src/machines/chart.ts';
+import { MAY_DECIDE } from '../../src/machines/pair.ts';
 import { defaultPolicy } from '../../src/machines/policy.ts';
 import { BIT, unpackView, type View, type ViewBit } from '../../src/machines/view.ts';
 
@@ -32,6 +33,8 @@ const FORGETS: Readonly<Record<string, number>> = {
   forgetSign: BIT.leaving,
   forgetFlaps: BIT.flapping,
   forgetAttempts: BIT.exhausted,
+  // The pause after a takeover shows in nothing but that it is wanted again.
+  forgetPause: 0,
 };
 const stillClock = { setTimeout: () => 0, clearTimeout: () => {} };
 
@@ -153,7 +156,7 @@ export const explore = (views: readonly number[]): Explored => {
     for (const bits of views) {
       // Facts come at any time; everything else comes when the chart has come to rest under the facts.
       if (event !== 'facts' && answerOf(from, REST, bits).to !== from) continue;
-      if (event === 'act' && (bits & BIT.mayAct) === 0) continue;
+      if (event === 'act' && (bits & MAY_DECIDE) === 0) continue;
       const first = answerOf(from, event, bits);
       const answer = outcomeOf(first, bits);
       if (found.has(answer)) continue;

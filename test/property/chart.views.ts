@@ -29,7 +29,19 @@ const ALWAYS: readonly Rule[] = [
   ['only what exists is attached', (view) => implies(view.attached, view.primary)],
   ['only two can differ in MTU', (view) => implies(!view.compatible, view.primary)],
   ['a sign names an existing primary', (view) => implies(view.leaving, view.primary)],
-  ['attempts are counted where effects are on', (view) => implies(view.exhausted, view.mayAct)],
+  [
+    'attempts are counted where something may be decided',
+    (view) => implies(view.exhausted, view.mayAct || view.takingOver || view.untuned || view.restoring),
+  ],
+  [
+    'what an operator wants back is not touched otherwise',
+    (view) => implies(view.restoring, !view.mayAct && !view.takingOver && !view.untuned && !view.strayed),
+  ],
+  ['addresses are looked after when a takeover has come to its end', ({ takingOver, strayed }) => !(takingOver && strayed)],
+  [
+    'a primary that stays and does not carry gets its parameters',
+    (view) => implies(view.untuned, view.primary && !view.leaving && !view.viaPrimary),
+  ],
 ];
 
 /** True where rtnetlink tells everything and no driver holds a link down. */
@@ -47,7 +59,10 @@ export const REALISABLE: Readonly<Record<Mode, readonly Rule[]>> = {
   none: [
     ...ALWAYS,
     ...ON_LINUX,
-    ['what has no master that we know is not ours', ({ ours, mayAct }) => !ours && !mayAct],
+    ['what has no master that we know is ours if a bond is configured', (view) => view.ours === view.unjoined && !view.mayAct],
+    ['a bond is configured for a standby that exists', (view) => implies(view.unjoined, view.standby)],
+    ['only what is to be in a bond is taken over', (view) => implies(view.takingOver, view.unjoined)],
+    ['there is no bond to move or prepare anything for', ({ strayed, untuned }) => !strayed && !untuned],
     ['nobody asks for equal MTUs', ({ compatible }) => compatible],
     ['only the standby counts, whatever its master', (view) => !view.viaPrimary && implies(view.standbyReady, view.viaStandby)],
     ['enslaved to the standby’s master, so there is a standby', (view) => implies(view.bound, view.standby)],
@@ -58,6 +73,8 @@ export const REALISABLE: Readonly<Record<Mode, readonly Rule[]>> = {
     ['the trio has a standby and is observed only', ({ standby, ours, mayAct }) => standby && ours && !mayAct],
     ['only a ready standby is transmitted over', (view) => implies(view.viaStandby, view.standbyReady)],
     ['the kernel does not rest from flapping', ({ flapping }) => !flapping],
+    ['net_failover is no bond', ({ unjoined, takingOver, strayed }) => !unjoined && !takingOver && !strayed],
+    ['what the kernel has enslaved gets its parameters', (view) => implies(view.untuned, view.bound)],
     ['an enslaved primary has taken the master’s MTU', (view) => implies(!view.compatible, !view.bound)],
     [
       'the kernel itself takes the primary, else the standby',
@@ -70,10 +87,20 @@ export const REALISABLE: Readonly<Record<Mode, readonly Rule[]>> = {
     ['the bond has a standby', ({ standby, ours }) => standby && ours],
     ['only a ready standby is transmitted over', (view) => implies(view.viaStandby, view.standbyReady)],
     ['a bond sets its members’ MTU itself', ({ compatible }) => compatible],
+    ['the bond joins them', ({ unjoined }) => !unjoined],
+    [
+      'only a bond that is steered is looked after',
+      (view) => implies(view.takingOver || view.strayed || view.untuned, view.mayAct),
+    ],
+    ['a primary gets its parameters before it is enslaved', (view) => implies(view.untuned, !view.bound)],
   ],
   netkvm: [
     ...ALWAYS,
     ['the driver holds links', ({ holds }) => holds],
+    [
+      'there is no bond on Windows',
+      ({ unjoined, takingOver, strayed, untuned }) => !unjoined && !takingOver && !strayed && !untuned,
+    ],
     ['only a ready standby is transmitted over', (view) => implies(view.viaStandby, view.standbyReady)],
     ['a held link is no path', (view) => implies(view.held, !view.viaPrimary && !view.viaStandby)],
     [
@@ -88,19 +115,37 @@ export const REALISABLE: Readonly<Record<Mode, readonly Rule[]>> = {
 };
 
 /** Facts that the fold remembers itself; they are added to what a world shows. */
-const OWN = BIT.leaving | BIT.flapping | BIT.exhausted;
+const MEMORIES = ['leaving', 'flapping', 'exhausted', 'takingOver', 'untuned', 'strayed', 'restoring'] as const;
+const OWN = MEMORIES.reduce((sum, name) => sum | BIT[name], 0);
 
-/** Every view that the rules of a mode allow. */
-export const viewsByRule = (mode: Mode): number[] => {
-  const found: number[] = [];
-  const rules = REALISABLE[mode].map(([, holds]) => holds);
-  for (let bits = 0; bits < 2 ** Object.keys(VIEW_BITS).length; bits += 1) {
-    const view = ALL_VIEWS[bits]!;
-    if (rules.every((holds) => holds(view))) found.push(bits);
-  }
-  return found;
+const seen = new Map<number, View>();
+const viewOf = (bits: number): View => {
+  const view = seen.get(bits) ?? unpackView(bits);
+  seen.set(bits, view);
+  return view;
 };
-const ALL_VIEWS: readonly View[] = Array.from({ length: 2 ** Object.keys(VIEW_BITS).length }, (_, bits) => unpackView(bits));
+
+/** Every view that the rules of a mode allow. What the rules say of one fact alone is found first: it halves the search. */
+export const viewsByRule = (mode: Mode): number[] => {
+  const rules = REALISABLE[mode].map(([, holds]) => holds);
+  const names = Object.keys(VIEW_BITS) as (keyof View)[];
+  const fixed = FIXED[mode];
+  let found = [0];
+  for (const name of names) {
+    const values = name in fixed ? [fixed[name] === true] : both;
+    found = found.flatMap((bits) => values.map((value) => (value ? bits | BIT[name] : bits)));
+  }
+  return found.filter((bits) => rules.every((holds) => holds(viewOf(bits)))).toSorted((a, b) => a - b);
+};
+const both = [false, true] as const;
+
+/** Facts that are the same in every view of a mode; the rules above say why. */
+const FIXED: Readonly<Record<Mode, Partial<View>>> = {
+  none: { held: false, holds: false, mayAct: false, strayed: false, untuned: false, viaPrimary: false, attachable: true },
+  kernel: { held: false, holds: false, mayAct: false, unjoined: false, takingOver: false, strayed: false, attachable: true },
+  bond: { held: false, holds: false, unjoined: false, standby: true, ours: true, compatible: true, attachable: true },
+  netkvm: { holds: true, unjoined: false, takingOver: false, strayed: false, untuned: false },
+};
 
 /** Every value of each field, combined. */
 const combine = <T extends object>(fields: { readonly [K in keyof T]: readonly T[K][] }): T[] =>
@@ -108,8 +153,6 @@ const combine = <T extends object>(fields: { readonly [K in keyof T]: readonly T
     (all, name) => all.flatMap((one) => fields[name].map((value) => ({ ...one, [name]: value }))),
     [{} as T],
   );
-const both = [false, true] as const;
-
 const virtio = { bus: 'virtio', device: 'virtio1', pci: '0000:01:00.0' };
 const vf = { bus: 'pci', device: '0000:02:00.0', pci: '0000:02:00.0' };
 
@@ -220,25 +263,35 @@ const netkvmWorlds = () =>
   });
 
 /** Whether the fold can remember these facts of its own together with what the world shows. */
-const ownFits = (mode: Mode, bits: number): boolean => REALISABLE[mode].every(([, holds]) => holds(ALL_VIEWS[bits]!));
+const ownFits = (mode: Mode, bits: number): boolean => REALISABLE[mode].every(([, holds]) => holds(viewOf(bits)));
+
+/** A bond is configured, and parameters for its primary. */
+const asBond: Partial<Policy> = { pairs: [{ mac: MAC, mode: 'bond', parameters: { rxRing: 1024 } }] };
+const settingsOf = (expectPrimary: boolean): Happening[] => [
+  policy({ expectPrimary }),
+  acting({ expectPrimary }),
+  policy({ expectPrimary, ...asBond }),
+  acting({ expectPrimary, ...asBond }),
+];
 
 /** One world for every view; one that can last where there is one. */
 export const allWorlds = (): World[] => {
   const found = new Map<string, World>();
   for (const { told, torn } of [...linuxWorlds(), ...netkvmWorlds()]) {
-    for (const expectPrimary of both) {
-      for (const settings of [policy({ expectPrimary }), acting({ expectPrimary })]) {
-        const teller = new Teller();
-        // A pair is made when its standby is first seen, and stays when that leaves.
-        const whole = [settings, surveyed(adapter(2, virtio)), ...told];
-        teller.tell(...whole);
-        const { mode, bits } = teller.pair;
-        for (let own = OWN; own >= 0; own = own === 0 ? -1 : (own - 1) & OWN) {
-          const key = `${mode}${bits | own}`;
-          // What the world itself shows is taken as it is, so that a rule which forbids it is found out.
-          if ((own !== 0 && !ownFits(mode, bits | own)) || found.get(key)?.torn === false) continue;
-          found.set(key, { mode, told: whole, policy: teller.guest.policy, bits: bits | own, torn });
-        }
+    for (const settings of both.flatMap(settingsOf)) {
+      const teller = new Teller();
+      // A pair is made when its standby is first seen, and stays when that leaves.
+      const whole = [settings, surveyed(adapter(2, virtio)), ...told];
+      teller.tell(...whole);
+      const { mode, bits, named } = teller.pair;
+      const [base, natural] = [bits & ~OWN, bits & OWN];
+      const configured = named?.mode === 'bond' ? OWN : OWN & ~(BIT.takingOver | BIT.untuned);
+      const possible = mode === 'netkvm' ? OWN & ~(BIT.takingOver | BIT.untuned | BIT.strayed) : configured;
+      for (let own = possible; own >= 0; own = own === 0 ? -1 : (own - 1) & possible) {
+        const key = `${mode}${base | own}`;
+        // What the world itself shows is taken as it is, so that a rule which forbids it is found out.
+        if ((own !== natural && !ownFits(mode, base | own)) || found.get(key)?.torn === false) continue;
+        found.set(key, { mode, told: whole, policy: teller.guest.policy, bits: base | own, torn });
       }
     }
   }

@@ -22,10 +22,11 @@ import { RECORDINGS } from '../recordings.ts';
 
 /** What makes an effect impossible for as long as it lasts, or takes the service away. */
 const HINDRANCES = new Set(['lock', 'protocol', 'reboot', 'stick']);
-/** Kinds that the catalogue has and the machine does not decide yet. */
-const UNDECIDED: ReadonlySet<string> = new Set(
-  ['takeOver', 'giveBack', 'moveAddresses', 'alignParameters'].map((kind) => `decision ${kind}`),
-);
+/** What no scenario comes to yet. */
+const UNDECIDED: ReadonlySet<string> = new Set([
+  'state path/unjoined',
+  ...['takeOver', 'giveBack', 'moveAddresses', 'alignParameters'].map((kind) => `decision ${kind}`),
+]);
 const SEEDS = Number(process.env['SIMULATION_SEEDS'] ?? 4000);
 const START = Number(process.env['SIMULATION_SEED'] ?? 1);
 

@@ -1,0 +1,100 @@
+// What a pair wants besides switching: that a standby is taken over into a bond, that a new primary gets its parameters,
+// that stray addresses follow the bond, and that everything is given back when an operator says so. Each is a question to
+// the pair's facts and memories; the chart (chart.ts) decides when one becomes a decision.
+import type { Decision, DecisionKind, DecisionOf, EventData, Obligation, Policy } from '../events/catalogue.ts';
+import type { PairState } from './pair.ts';
+import { type Arrived, carries, enslavedTo, isSame } from './roles.ts';
+
+type Outcome = EventData<'outcome.seen'>['result'];
+
+export const CONFIRM_MS = 5000;
+
+/** Addresses that a takeover is about: the kernel gives link-local ones by itself, and takes them away. */
+export const isGlobal = (address: string): boolean => !/^(?:fe[89ab]|169\.254\.|127\.|::1\/)/i.test(address);
+export const globalsOf = (adapter: Arrived | null): string[] => [...(adapter?.addresses ?? [])].filter(isGlobal);
+
+/** Whether effects may touch the pair: it is listed and one pair, effects are not off, and no operator has released it. */
+export const mayTouch = ({ named, released, roles }: PairState, policy: Policy): boolean =>
+  named !== null && roles.rival === null && policy.effects !== 'off' && !released;
+
+/** A bond is configured for the pair, and nothing joins the two yet. */
+export const isUnjoined = ({ named, mode, roles: { standby } }: PairState): boolean =>
+  named?.mode === 'bond' && mode === 'none' && standby !== null;
+
+/**
+ * A takeover is wanted where a standby without a master carries an address, and is still wanted while one was begun and did
+ * not come to its end. It pauses after a failure, and is given up after as many failures as the policy allows.
+ */
+export const wantsTakeOver = (pair: PairState, policy: Policy): boolean => {
+  const { named, mode, unfinished, paused, failures } = pair;
+  const { standby } = pair.roles;
+  if (!mayTouch(pair, policy) || named?.mode !== 'bond' || standby === null) return false;
+  if (unfinished) return mode === 'bond' || mode === 'none';
+  if (!isUnjoined(pair) || standby.facts.master !== null || paused || failures >= policy.retryLimit) return false;
+  return carries(standby) && globalsOf(standby).length > 0;
+};
+
+/** What was changed is to be given back, newest first. In a dry run nothing is. */
+export const owedBack = ({ released, obligations }: PairState, policy: Policy): Obligation | null =>
+  released && policy.effects !== 'dryRun' ? (obligations.at(-1) ?? null) : null;
+
+/** The primary is new and does not carry yet: what changes its rings or channels takes its carrier away for a while. */
+export const wantsParameters = (pair: PairState, policy: Policy): boolean => {
+  const { named, mode, roles, aligned, shown, leaving } = pair;
+  if (Object.keys(named?.parameters ?? {}).length === 0 || !mayTouch(pair, policy)) return false;
+  if (roles.primary === null || leaving || isSame(roles.primary, aligned) || shown.datapath === 'primary') return false;
+  const isEnslaved = enslavedTo(roles.primary, roles.master);
+  return mode === 'kernel' ? isEnslaved : mode === 'bond' && !isEnslaved;
+};
+
+/** Addresses came to a member of a bond that we made: they belong to the bond. */
+export const wantsAddresses = (pair: PairState, policy: Policy): boolean => {
+  const { mode, roles, obligations, unfinished } = pair;
+  if (mode !== 'bond' || unfinished || !mayTouch(pair, policy)) return false;
+  if (!obligations.some(({ kind }) => kind === 'takeover')) return false;
+  return [roles.standby, roles.primary].some((member) => enslavedTo(member, roles.master) && globalsOf(member).length > 0);
+};
+
+/** Effects that change so much that facts which changed meanwhile are no news for the next attempt. */
+export const changesItsOwnFacts = (kind: DecisionKind): boolean => kind === 'takeOver' || kind === 'giveBack';
+
+/** What the chart is told of an outcome: what stands in the way of switching least, and wears the guest out least. */
+export const heardAs = ({ failures }: PairState, { kind }: Decision, result: Outcome, { retryLimit }: Policy): Outcome => {
+  // Tried once for each primary, and no reason to wait.
+  if (kind === 'alignParameters') return result === 'void' ? result : 'succeeded';
+  if (result !== 'failed') return result;
+  // Addresses that do not move wait for facts; so does what failed again and again.
+  const isEnough = changesItsOwnFacts(kind) && failures >= retryLimit;
+  return kind === 'moveAddresses' || isEnough ? 'refused' : 'failed';
+};
+
+/** What the pair remembers of an effect that has come to its end. */
+export const learn = (
+  pair: PairState,
+  { kind, primary }: Decision,
+  result: Outcome,
+  reason: string | null,
+  { effects }: Policy,
+): void => {
+  pair.hindrance = result === 'succeeded' ? null : `${kind} ${result}: ${reason ?? 'no reason given'}`;
+  if (changesItsOwnFacts(kind)) {
+    if (result === 'succeeded') pair.failures = 0;
+    else if (result === 'failed') pair.failures += 1;
+  }
+  if (kind === 'takeOver') {
+    if (result === 'succeeded') pair.unfinished = false;
+    else if (result !== 'void' && !pair.unfinished) pair.paused = true;
+  }
+  // Tried once for each primary. What is void was not tried, but a dry run shows it once, too.
+  const isTried = kind === 'alignParameters' && (result !== 'void' || effects === 'dryRun');
+  if (isTried) pair.aligned = primary && { ifindex: primary.ifindex, arrival: primary.arrival };
+};
+
+/** `fo112233` of 52:54:00:11:22:33: the same at every start, and short enough for a name of 15 characters. */
+const bondName = (mac: string): string => `fo${mac.split(':').slice(3).join('')}`;
+
+export const takeOverPlan = ({ mac, named }: PairState): DecisionOf<'takeOver'>['plan'] => ({
+  bond: named?.bond ?? bondName(mac),
+  probe: named?.probe ?? [],
+  confirm_ms: named?.confirm_ms ?? CONFIRM_MS,
+});
