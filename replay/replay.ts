@@ -7,6 +7,7 @@ import type { Foldable } from '../src/events/envelope.ts';
 import type { Policy } from '../src/events/catalogue.ts';
 import type { Step } from '../src/machines/guest.ts';
 import type { Place } from '../src/machines/history.ts';
+import { MACHINE_VERSION } from '../src/machines/guest.ts';
 import { type Listener, Story } from '../src/machines/story.ts';
 import { type Report, reportOf } from './report.ts';
 import { Rerun } from './rerun.ts';
@@ -19,6 +20,8 @@ export interface Told {
   readonly complaints: readonly string[];
   /** Whether a line inside the file was damaged; a torn last line is not. */
   readonly damaged: boolean;
+  /** Of the machine that recorded it; null for a raw capture. */
+  readonly machineVersion: number | null;
 }
 
 export interface Replayed extends Omit<Told, 'events'> {
@@ -40,8 +43,12 @@ export type Tell = (event: Foldable, place: Place, wall_ns: string) => Step;
 /** Replays a recording, re-runs a raw capture; `-` is standard input. Throws NetkvmError `recording.*`. */
 export const replayFile = async (path: string, options: ReplayOptions = {}): Promise<Replayed> => {
   const story = new Story(options);
-  const { events, complaints, damaged } = await tellFile(path, (event, place) => story.tell(event, place), options);
-  return { report: reportOf(story, events), story, complaints, damaged };
+  const told = await tellFile(path, (event, place) => story.tell(event, place), options);
+  const { events, damaged, machineVersion } = told;
+  const isOther = story.divergence !== null && machineVersion !== null && machineVersion !== MACHINE_VERSION;
+  const versions = `it was recorded by machine version ${machineVersion}, and is folded by version ${MACHINE_VERSION}`;
+  const complaints = isOther ? [...told.complaints, versions] : told.complaints;
+  return { report: reportOf(story, events), story, complaints, damaged, machineVersion };
 };
 
 /** Tells a file's events one after the other. Throws NetkvmError `recording.*`. */
@@ -54,15 +61,16 @@ export const tellHistory = async (history: History, tell: Tell, options: TellOpt
     : rerun(history, tell, options);
 
 const tellRecording = async (reader: RecordingReader, tell: Tell, { until = Infinity }: TellOptions): Promise<Told> => {
+  const { machineVersion } = reader.header;
   let events = 0;
   for await (const page of reader.pages()) {
     for (const event of page) {
-      if (event.seq > until) return { events, complaints: [], damaged: false };
+      if (event.seq > until) return { events, complaints: [], damaged: false, machineVersion };
       tell(event, { seq: event.seq, at_ns: event.mono_ns }, event.wall_ns);
       events += 1;
     }
   }
-  return { events, complaints: reader.torn ? [`${reader.name}: ${TORN}`] : [], damaged: false };
+  return { events, complaints: reader.torn ? [`${reader.name}: ${TORN}`] : [], damaged: false, machineVersion };
 };
 
 const TORN = 'the last line was cut and is set aside';
@@ -89,5 +97,5 @@ const rerun = async (history: History, tell: Tell, { until = Infinity, policy }:
     }
     run.take(entry);
   }
-  return { events: run.messages, complaints, damaged };
+  return { events: run.messages, complaints, damaged, machineVersion: null };
 };

@@ -10,6 +10,8 @@ import { COMMANDS, usageOf } from '../src/host/commands.ts';
 import { FILE_BYTES_MAX } from '../src/host/config.ts';
 import { KEYS, PAIR_KEYS, PAIRS_MAX, rangeOf } from '../src/host/settings.ts';
 import { BECAUSE, FINDINGS } from '../src/machines/reasons.ts';
+import { STATE_MEANINGS, STATES } from './faults/given.ts';
+import { FAULTS } from './faults/list.ts';
 
 const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('<', '&lt;').replaceAll('*', '\\*');
 const table = (heads: readonly string[], rows: readonly (readonly string[])[]): string =>
@@ -117,6 +119,26 @@ export const findingsPage = (): string =>
     ),
   );
 
+export const faultsPage = (): string =>
+  page(
+    'Faults',
+    'What can go wrong around a failover, what must come of it, and whether that is seen to hold. Each row is a test (test/faults), most of them a life of the service in a simulated guest; in every one the invariants must hold, too.',
+    table(
+      ['state', 'meaning', 'faults'],
+      STATES.map((state) => [state, STATE_MEANINGS[state], String(FAULTS.filter((fault) => fault.state === state).length)]),
+    ),
+    table(
+      ['#', 'name', 'what happens', 'what must come of it', 'state'],
+      FAULTS.map(({ number, name, scenario, expectation, state, missing }) => [
+        String(number),
+        name,
+        scenario,
+        expectation,
+        missing === undefined ? state : `${state}; missing: ${missing}`,
+      ]),
+    ),
+  );
+
 interface Page {
   /** From the root of the project. */
   readonly path: string;
@@ -127,6 +149,7 @@ export const PAGES: readonly Page[] = [
   { path: 'docs/configuration.md', text: configurationPage },
   { path: 'docs/errors.md', text: errorsPage },
   { path: 'docs/events.md', text: eventsPage },
+  { path: 'docs/faults.md', text: faultsPage },
   { path: 'docs/findings.md', text: findingsPage },
 ];
 

@@ -1,0 +1,294 @@
+// Faults 25 to 40: effects that cannot be carried out, drivers that do not follow, and the service itself.
+import { deepEqual, equal, match, ok } from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { add, at, FOREIGN_MAC, migration, vf } from '../../src/adapters/simulated/scenarios.ts';
+import { WindowsKernel } from '../../src/adapters/simulated/windows-kernel.ts';
+import { readArguments } from '../../src/host/arguments.ts';
+import { bondOnly, type Fault, live, plug, standby, trioOnly, truths } from './given.ts';
+import { acting, adapter, MAC, surveyed, Teller } from '../given.ts';
+import { NETKVM } from '../unit/service.given.ts';
+
+const LATE_BIND = ['holdLink succeeded', 'bindPrimary succeeded', 'releaseLink succeeded'];
+const windows = 'windows' as const;
+const refused = (reason: string) => Promise.resolve({ result: 'refused' as const, reason, observed: false });
+const failed = (reason: string) => Promise.resolve({ result: 'failed' as const, reason, observed: false });
+
+export const EFFECT_FAULTS: readonly Fault[] = [
+  {
+    number: 25,
+    name: 'protocol-uninstalled',
+    scenario: 'VIOPROT is uninstalled while the primary is bound.',
+    expectation: 'The standby carries at once and is not held again; nothing is tried that cannot succeed.',
+    state: 'modelled: Windows',
+    missing: 'the pulse of TCP/IP (v4 and v6) on the standby, and giving the VF its own bindings',
+    check: async () => {
+      const found = {};
+      const life = await live({
+        system: windows,
+        actions: [...standby, plug(500), at(8000, { do: 'protocol', installed: false })],
+        looks: truths(found, 8100, 300_000),
+        until_ms: 301_000,
+      });
+      deepEqual(found, { 8100: 'standby', 300000: 'standby' });
+      equal(life.end, 'fallback standby primary.notAttached');
+      ok(life.decided.slice(2).every((text) => text.endsWith(' void')));
+    },
+  },
+  {
+    number: 26,
+    name: 'lock-held',
+    scenario: 'Another program holds INetCfg’s write lock for 20 s.',
+    expectation: 'The bind waits, fails with the holder’s name, and is tried again; the protocol is not taken for uninstalled.',
+    state: 'modelled: Windows',
+    check: async () => {
+      const lock = [at(200, { do: 'lock', by: 'Network Connections' }), at(20_000, { do: 'lock', by: null })];
+      const life = await live({ system: windows, actions: [...standby, ...lock, plug(500)], until_ms: 60_000 });
+      ok(life.texts.some((text) => text.includes('the write lock is held by Network Connections')));
+      deepEqual([life.all('protocol.removed').length, life.decided.at(-1)], [0, 'bindPrimary succeeded']);
+      equal(life.end, 'onPrimary primary primary.carries');
+      deepEqual(life.run.world.kernel.truth(MAC).wrong, []);
+    },
+  },
+  {
+    number: 27,
+    name: 'access-denied',
+    scenario: 'Every effect is refused for five minutes.',
+    expectation: 'An outcome of its own (refused), at most one attempt a minute, and the standby keeps carrying.',
+    state: 'holds',
+    check: async () => {
+      const found = {};
+      const life = await live({
+        actions: [...bondOnly, plug(1000)],
+        rates: { effectRefused: 1 },
+        looks: truths(found, 30_000, 300_000),
+        until_ms: 301_000,
+      });
+      deepEqual(found, { 30000: 'standby', 300000: 'standby' });
+      const early = life.all('outcome.seen').filter(({ mono_ns }) => Number(mono_ns) < 301e9);
+      ok(early.length <= 6 && early.every(({ data: { result } }) => result === 'refused'));
+      ok(life.findings().includes('effectFailed'));
+    },
+  },
+  {
+    number: 28,
+    name: 'reboot-required',
+    scenario: 'The bind answers that a reboot is required.',
+    expectation: 'That is recorded as the reason, and the old path is kept: the standby is released at once.',
+    state: 'modelled: Windows',
+    check: async () => {
+      const life = await live({
+        system: windows,
+        actions: [...standby, plug(8000)],
+        perform: ({ kind }, { clock }) =>
+          kind === 'bindPrimary' && clock.now_ms < 100_000 ? refused('reboot required') : undefined,
+        until_ms: 100_000,
+      });
+      equal(life.at(60_000), 'fallback standby primary.absent');
+      ok(life.texts.some((text) => text.includes('refused: reboot required')));
+      equal(life.texts.filter((text) => text.startsWith('no path')).length, 1);
+    },
+  },
+  {
+    number: 29,
+    name: 'one-protocol-fails',
+    scenario: 'TCP/IP cannot be taken off the primary, again and again.',
+    expectation: 'It is tried within limits and reported; the link is released rather than leaving the guest without a path.',
+    state: 'modelled: Windows',
+    missing: 'keeping such a VF out of use, so that the standby is the only one with an address',
+    check: async () => {
+      const life = await live({
+        system: windows,
+        actions: [...standby, plug(500)],
+        perform: ({ kind, primary }, { world: { kernel }, clock }) => {
+          if (kind !== 'bindPrimary' || clock.now_ms > 100_000 || !(kernel instanceof WindowsKernel)) return undefined;
+          kernel.setBindings(primary?.ifindex ?? 0, { ms_tcpip6: false, ms_server: false, vioprot: true });
+          return failed('ms_tcpip: the binding path was not disabled');
+        },
+        until_ms: 100_000,
+      });
+      ok(life.all('outcome.seen').filter(({ mono_ns }) => Number(mono_ns) < 100e9).length < 20);
+      match(life.at(20_000), / primary /);
+      deepEqual([life.decided.at(-1), life.run.world.kernel.truth(MAC).wrong], ['bindPrimary succeeded', []]);
+    },
+  },
+  {
+    number: 30,
+    name: 'two-addresses',
+    scenario: 'A DHCP client gives both members of a pair an address.',
+    expectation: 'It is reported, and the address goes to the bond.',
+    state: 'not written',
+    check: null,
+  },
+  {
+    number: 31,
+    name: 'address-already-exists',
+    scenario: 'DHCP answers “address already exists” after a switch.',
+    expectation: 'TCP/IP is pulsed on the adapter that is left.',
+    state: 'not written',
+    check: null,
+  },
+  {
+    number: 32,
+    name: 'renamed-while-enslaved',
+    scenario: 'udev renames the primary while it is being enslaved: bond and net_failover.',
+    expectation: 'ifindex and MAC count, not the name: nothing else happens.',
+    state: 'holds',
+    check: async () => {
+      for (const before of [bondOnly, trioOnly]) {
+        const actions = [...before, plug(1000)];
+        const plain = await live({ actions });
+        const renamed = await live({ actions, world: { linux: { rename: true } } });
+        ok(renamed.all('adapter.changed').some(({ data }) => data.changed.name !== undefined));
+        deepEqual([renamed.decided, renamed.path()], [plain.decided, plain.path()]);
+      }
+    },
+  },
+  {
+    number: 33,
+    name: 'ifindex-reused',
+    scenario: 'An enslavement comes 10 s late, when a foreign card has the ifindex of the primary that was meant.',
+    expectation: 'The foreign card is not touched.',
+    state: 'holds',
+    check: async () => {
+      let foreign: object | undefined;
+      const life = await live({
+        world: { linux: { reuseIndex: true } },
+        policy: { effectLimit_ms: 1000 },
+        actions: [
+          ...bondOnly,
+          at(900, { do: 'fault', fault: 'effectLate' }),
+          plug(1000),
+          at(1200, { do: 'remove', id: 'primary' }),
+          at(1600, add('foreign', vf({ mac: FOREIGN_MAC }))),
+        ],
+        looks: { 40_000: ({ world }) => (foreign = world.kernel.adapters().find(({ mac }) => mac === FOREIGN_MAC)) },
+        until_ms: 41_000,
+      });
+      const [bind] = life.all('decision.made');
+      deepEqual([foreign], [{ ...foreign, ifindex: bind?.data.primary?.ifindex, master: null, up: false }]);
+      deepEqual([life.decided, life.findings().includes('foreignMac')], [['bindPrimary failed'], true]);
+    },
+  },
+  {
+    number: 34,
+    name: 'other-pci-address',
+    scenario: 'The primary of the target host sits at another PCI address.',
+    expectation: 'It is paired by its MAC, and the log has the new address.',
+    state: 'holds',
+    check: async () => {
+      const primary = { address: '0000:05:00.0', carrierDelay_ms: 200 };
+      const life = await live({
+        actions: [...bondOnly, plug(1000), at(8000, { do: 'migrate', how: migration({ primary }) })],
+        until_ms: 20_000,
+      });
+      equal(life.end, 'onPrimary primary primary.carries');
+      const addresses = life.all('adapter.appeared').flatMap(({ data: { bus, pci } }) => (bus === 'pci' ? [pci] : []));
+      deepEqual(addresses, ['0000:02:00.0', '0000:05:00.0']);
+    },
+  },
+  {
+    number: 35,
+    name: 'driver-not-readable',
+    scenario: 'NETKVM’s records cannot be read for a while: surveys come without them.',
+    expectation: 'What was known of the driver stays, and nothing is unbound.',
+    state: 'modelled: Windows',
+    check: async () => {
+      const teller = new Teller();
+      const vfNic = adapter(4, {
+        bus: 'pci',
+        device: 'vf',
+        pci: '0000:02:00.0',
+        up: true,
+        carrier: true,
+        protocols: { vioprot: true },
+      });
+      const nicOf = adapter(2, { bus: 'virtio', device: 'nic', up: true, carrier: true });
+      const record = { mac: MAC, virtio: true, isStandby: true, virtioLink: true, suppressLink: false, started: true };
+      teller.tell(acting(), surveyed(nicOf, vfNic));
+      teller.tell({ type: 'driver.facts', data: { ...record, hasVf: true, vfIfIndex: 4, vfLink: true } });
+      const before = teller.state;
+      for (let survey = 0; survey < 3; survey += 1) {
+        teller.tell(surveyed(nicOf, vfNic));
+        teller.wait(60_000);
+      }
+      deepEqual([before, teller.state, teller.decided], ['onPrimary primary primary.carries', before, []]);
+      await Promise.resolve();
+    },
+  },
+  {
+    number: 36,
+    name: 'short-record',
+    scenario: 'The driver answers with a record that is too short.',
+    expectation: 'An error, and what was known stays.',
+    state: 'not written',
+    check: null,
+  },
+  {
+    number: 37,
+    name: 'success-without-effect',
+    scenario: 'SET_LINK says that it succeeded, and the link stays held.',
+    expectation: 'The facts are believed, not the answer: it is decided again.',
+    state: 'modelled: Windows',
+    check: async () => {
+      const life = await live({
+        system: windows,
+        actions: [...standby, at(2000, { do: 'fault', fault: 'effectPretended' })],
+        until_ms: 10_000,
+      });
+      deepEqual(life.decided, ['releaseLink succeeded', 'releaseLink succeeded']);
+      equal(life.end, 'fallback standby primary.absent');
+    },
+  },
+  {
+    number: 38,
+    name: 'driver-restarted',
+    scenario: 'NETKVM is restarted while the primary is bound (setparam and restart): the standby comes back held.',
+    expectation: 'The primary is still bound alone, so the link is released, and the primary carries again.',
+    state: 'modelled: Windows',
+    check: async () => {
+      const actions = [...standby, plug(500), at(8000, { do: 'mtu', id: 'standby', value: 1500 })];
+      const life = await live({ system: windows, actions, until_ms: 20_000 });
+      deepEqual(life.decided, [...LATE_BIND.slice(1), 'releaseLink succeeded']);
+      equal(life.end, 'onPrimary primary primary.carries');
+    },
+  },
+  {
+    number: 39,
+    name: 'stop-during-an-effect',
+    scenario: 'The service is told to stop while an effect hangs.',
+    expectation: 'It ends without waiting for the effect, and the next run ends the decision as void.',
+    state: 'holds',
+    missing: 'the update of a running service',
+    check: async () => {
+      const hang = at(900, { do: 'fault', fault: 'effectHung' });
+      const life = await live({ actions: [...bondOnly, hang, plug(1000), at(3000, { do: 'restart' })], until_ms: 20_000 });
+      equal(life.all('service.stopped')[0]?.mono_ns, '3000000000');
+      deepEqual(life.decided, ['bindPrimary void', 'bindPrimary succeeded', 'activatePrimary succeeded']);
+    },
+  },
+  {
+    number: 40,
+    name: 'no-session',
+    scenario: 'A command is run by an agent: no terminal, no standard input, no environment, a session of its own.',
+    expectation: 'It does its work and ends; only the word “run” makes a service of it.',
+    state: 'holds',
+    check: async () => {
+      for (const [words, expected] of [
+        [['version'], 0],
+        [[], 0],
+        [['status', '--state-dir', '/nonexistent/netkvm'], 5],
+      ] as const) {
+        const { status, stdout, stderr } = spawnSync(process.execPath, [NETKVM, ...words], {
+          env: {},
+          stdio: ['ignore', 'pipe', 'pipe'],
+          encoding: 'utf8',
+          timeout: 20_000,
+        });
+        ok(status !== null && (status === expected || stderr.startsWith('netkvm: ')), `${words.join(' ')}: ${status} ${stderr}`);
+        ok(stdout.length + stderr.length > 0);
+      }
+      ok(readArguments([]).kind !== 'command');
+      await Promise.resolve();
+    },
+  },
+];
