@@ -8,7 +8,7 @@ import { ERRORS, EXIT } from '../src/events/errors.ts';
 import { EXIT_MEANINGS, optionHead, optionText } from '../src/host/commands/help.ts';
 import { COMMANDS, usageOf } from '../src/host/commands.ts';
 import { FILE_BYTES_MAX } from '../src/host/config.ts';
-import { KEYS, PAIR_KEYS, PAIRS_MAX, rangeOf } from '../src/host/settings.ts';
+import { KEYS, PAIR_KEYS, PAIRS_MAX, PARAMETER_KEYS, PARAMETER_RANGES, rangeOf } from '../src/host/settings.ts';
 import { BECAUSE, FINDINGS } from '../src/machines/reasons.ts';
 import { STATE_MEANINGS, STATES } from './faults/given.ts';
 import { FAULTS } from './faults/list.ts';
@@ -77,6 +77,18 @@ export const configurationPage = (): string => {
     table(
       ['key', 'meaning'],
       Object.entries(PAIR_KEYS).map(([name, meaning]) => [code(name), meaning]),
+    ),
+    'What a NIC carried when it was taken over goes back to it with `netkvm restore`. The same pair, taken over, with parameters for its primaries:',
+    '```toml\n[[pairs]]\nmac = "52:54:00:11:22:33"\nmode = "bond"\nprobe = ["192.0.2.1"]\nparameters = { rxRing = 4096, features = { "rx-gro" = false } }\n```',
+    '### parameters',
+    'What is not named is left as it is. A primary that carries already is left alone.',
+    table(
+      ['key', 'values', 'meaning'],
+      Object.entries(PARAMETER_KEYS).map(([name, meaning]) => {
+        const range = PARAMETER_RANGES[name as keyof typeof PARAMETER_RANGES] as readonly [number, number] | undefined;
+        const values = range === undefined ? 'a table of at most 64 names' : `a whole number from ${range[0]} to ${range[1]}`;
+        return [code(name), values, meaning];
+      }),
     ),
   );
 };

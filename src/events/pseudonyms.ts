@@ -135,6 +135,7 @@ export class Pseudonyms {
       case 'name':
       case 'standbyName':
       case 'primaryName':
+      case 'bond':
         return this.#name(text);
       case 'by':
         return this.#hidden(text);

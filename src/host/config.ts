@@ -4,12 +4,11 @@
 // typing error meant would change somebody's network on a guess.
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
-import { parse, TomlError } from 'smol-toml';
 import type { Policy } from '../events/catalogue.ts';
 import { NetkvmError } from '../events/errors.ts';
-import { parseMac, type Mac } from '../events/mac.ts';
-import { didYouMean } from './nearest.ts';
-import { fits, KEYS, PAIR_KEYS, PAIRS_MAX, rangeOf, type Key, type Settings } from './settings.ts';
+import { readPairs } from './config-pairs.ts';
+import { badValue, isTable, onlyKnown, parseText, show, type Source } from './config-source.ts';
+import { fits, KEYS, rangeOf, type Key, type Settings } from './settings.ts';
 
 /** A configuration file may be this large. */
 export const FILE_BYTES_MAX = 1_048_576;
@@ -82,102 +81,6 @@ const readText = (path: string): string | null => {
   } finally {
     closeSync(file);
   }
-};
-
-type Table = Readonly<Record<string, unknown>>;
-const isTable = (value: unknown): value is Table =>
-  typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
-
-/**
- * Lines of the keys, by `table.key` and `pairs.<place>.key`. The parser gives none for what it understood, so this looks
- * for lines that begin with a header or a key; a key written in an inline table has no line of its own.
- */
-const linesOf = (text: string): Map<string, number> => {
-  const lines = new Map<string, number>();
-  let table = '';
-  let pairs = 0;
-  text.split('\n').forEach((line, index) => {
-    const header = /^\s*(\[\[?)\s*([\w"'.-]+)\s*\]\]?\s*(?:#.*)?\r?$/.exec(line);
-    const key = /^\s*([\w"'.-]+(?:\s*\.\s*[\w"'-]+)*)\s*=/.exec(line);
-    if (header) {
-      table = `${header[2]!.replaceAll(/["']/g, '')}.`;
-      if (header[1] === '[[') table += `${pairs++}.`;
-      lines.set(table.slice(0, -1), index + 1);
-    } else if (key) {
-      const name = table + key[1]!.replaceAll(/["'\s]/g, '');
-      if (!lines.has(name)) lines.set(name, index + 1);
-    }
-  });
-  return lines;
-};
-
-/** A parsed file with its way to say where something stands. */
-interface Source {
-  readonly path: string;
-  readonly root: Table;
-  readonly where: (name: string) => string;
-}
-
-const parseText = (path: string, text: string): Source => {
-  const lines = linesOf(text);
-  const where = (name: string): string => (lines.has(name) ? `${path}:${lines.get(name)}` : path);
-  try {
-    return { path, root: parse(text.replace(/^\uFEFF/, ''), { maxDepth: 8 }), where };
-  } catch (error) {
-    if (!(error instanceof TomlError)) throw error;
-    const what = error.message.split('\n', 1)[0]!.replace(/^Invalid TOML document: /, '');
-    throw new NetkvmError('config.syntax', `${path}:${error.line}:${error.column}: ${what}`, { cause: error });
-  }
-};
-
-const show = (value: unknown): string => {
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
-};
-
-/** Refuses every name of `table` that is not in `known`. */
-const onlyKnown = (source: Source, prefix: string, table: Table, known: readonly string[]): void => {
-  for (const name of Object.keys(table)) {
-    if (known.includes(name)) continue;
-    throw new NetkvmError(
-      'config.key',
-      `${source.where(prefix + name)}: there is no key ${JSON.stringify(name)}${prefix ? ` in ${prefix.split('.', 1)[0]}` : ''}${didYouMean(name, known)}`,
-    );
-  }
-};
-
-const badValue = (source: Source, name: string, value: unknown, range: string): NetkvmError =>
-  new NetkvmError('config.value', `${source.where(name)}: ${name} = ${show(value)} is not ${range}`);
-
-const readPairs = (source: Source): Policy['pairs'] => {
-  const list = source.root['pairs'] ?? [];
-  if (!Array.isArray(list) || !list.every(isTable))
-    throw badValue(source, 'pairs', list, 'a list of tables, each under [[pairs]]');
-  if (list.length > PAIRS_MAX) throw badValue(source, 'pairs', list.length, `at most ${PAIRS_MAX} pairs`);
-  const seen = new Map<Mac, string>();
-  return list.map((pair, place) => {
-    const prefix = `pairs.${place}.`;
-    onlyKnown(source, prefix, pair, Object.keys(PAIR_KEYS));
-    const mac = typeof pair['mac'] === 'string' ? parseMac(pair['mac']) : null;
-    const unicast = mac !== null && mac !== '00:00:00:00:00:00' && Number.parseInt(mac.slice(0, 2), 16) % 2 === 0;
-    if (!unicast) throw badValue(source, `${prefix}mac`, pair['mac'], 'the unicast MAC of a pair, like "52:54:00:11:22:33"');
-    const at = source.where(`${prefix}mac`);
-    if (seen.has(mac)) throw new NetkvmError('config.value', `${at}: ${mac} is listed twice, first at ${seen.get(mac)}`);
-    seen.set(mac, at);
-    const names: { standbyName?: string; primaryName?: string } = {};
-    for (const key of ['standbyName', 'primaryName'] as const) {
-      const name = pair[key];
-      if (name === undefined) continue;
-      if (typeof name !== 'string' || !/^[^\0]{1,256}$/.test(name)) {
-        throw badValue(source, prefix + key, name, 'an interface name of 1 to 256 characters');
-      }
-      names[key] = name;
-    }
-    if (names.standbyName !== undefined && names.standbyName === names.primaryName) {
-      throw badValue(source, `${prefix}primaryName`, names.primaryName, 'another name than standbyName');
-    }
-    return { mac, ...names };
-  });
 };
 
 const readKey = (source: Source, key: Key): number | boolean | string | undefined => {

@@ -1,7 +1,7 @@
 // The settings of the host process, with their defaults, ranges and meanings: the one list that the `[service]` table of
 // the configuration file, its validation and its documentation are made from. The policy's own list, of the same shape,
 // is PARAMETERS in src/machines/policy.ts; what the two have in common (choices, how a value is written) is here too.
-import type { Policy } from '../events/catalogue.ts';
+import type { Parameters, Policy } from '../events/catalogue.ts';
 import { PARAMETERS } from '../machines/policy.ts';
 
 export interface Setting {
@@ -81,7 +81,35 @@ export const PAIR_KEYS = {
   mac: 'MAC that standby and primary have in common. Required; each MAC once.',
   standbyName: 'Interface name of the standby, where no bus tells which of the two it is.',
   primaryName: 'Interface name of the primary, likewise.',
-} as const;
+  mode: 'auto (unless given): a bond that is there is steered, net_failover is watched, and nothing is made. bond: where nothing joins the two, the NIC is taken over into an active-backup bond. kernel: net_failover switches, and a bond is left alone.',
+  bond: 'Name of the bond that is made, at most 15 characters. Unless given: fo and the last six digits of the MAC.',
+  probe:
+    'IP addresses, at most 8, of which one must answer when the NIC has been taken over; otherwise it is given back. Unless given: the default gateways.',
+  confirm_ms: 'How long the answer may take, from 100 to 60000; 5000 unless given.',
+  parameters: 'Parameters that every new primary is given before it carries; see below.',
+} as const satisfies Record<keyof Policy['pairs'][number], string>;
+
+const modes: { readonly [K in NonNullable<Policy['pairs'][number]['mode']>]: true } = { auto: true, kernel: true, bond: true };
+export const PAIR_MODES = Object.keys(modes) as (keyof typeof modes)[];
+export const PROBES_MAX = 8;
+
+/** `parameters` of a pair: what a primary can be given. */
+export const PARAMETER_KEYS = {
+  mtu: 'MTU (under a bond the bond’s MTU holds, and this must be the same).',
+  txQueue: 'Length of the transmit queue (ip link, txqueuelen).',
+  rxRing: 'Entries of the receive ring (ethtool -G).',
+  txRing: 'Entries of the transmit ring (ethtool -G).',
+  channels: 'Combined channels (ethtool -L).',
+  features: 'Offloads by the kernel’s names (ethtool -k), each true or false: { "rx-gro" = false }.',
+} as const satisfies Record<keyof Parameters, string>;
+export const PARAMETER_RANGES: Readonly<Record<Exclude<keyof Parameters, 'features'>, readonly [number, number]>> = {
+  mtu: [68, 65_535],
+  txQueue: [0, 1_000_000],
+  rxRing: [1, 1_000_000],
+  txRing: [1, 1_000_000],
+  channels: [1, 1024],
+};
+
 /** At most as many pairs as the policy's schema allows. */
 export const PAIRS_MAX = 256;
 

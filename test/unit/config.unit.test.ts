@@ -82,6 +82,11 @@ mac = "52-54-00-AA-BB-CC"
 mac = "525400112233"
 standbyName = "eth0"
 primaryName = "eth1"
+mode = "bond"
+bond = "uplink0"
+probe = ["192.0.2.1", "2001:db8::1"]
+confirm_ms = 800
+parameters = { rxRing = 2048, features = { "rx-gro" = false } }
 `;
 
   test('is taken, with the line it stands in', () => {
@@ -91,7 +96,16 @@ primaryName = "eth1"
     expect(policy).toMatchObject({ effects: 'on', grace_ms: 1500, attachLimit_ms: PARAMETERS.attachLimit_ms.initial });
     expect(policy.pairs).toEqual([
       { mac: '52:54:00:aa:bb:cc' },
-      { mac: '52:54:00:11:22:33', standbyName: 'eth0', primaryName: 'eth1' },
+      {
+        mac: '52:54:00:11:22:33',
+        standbyName: 'eth0',
+        primaryName: 'eth1',
+        bond: 'uplink0',
+        mode: 'bond',
+        probe: ['192.0.2.1', '2001:db8::1'],
+        confirm_ms: 800,
+        parameters: { rxRing: 2048, features: { 'rx-gro': false } },
+      },
     ]);
     expect(origins).toMatchObject({
       'service.logLevel': `file:${path}:4`,
@@ -148,6 +162,8 @@ primaryName = "eth1"
   );
 });
 
+const pairWith = (line: string, last = 3): string => `[[pairs]]\nmac = "52:54:00:11:22:3${last}"\n${line}`;
+
 describe('what is refused, in one line', () => {
   const cases: [name: string, content: string, code: string, ...parts: string[]][] = [
     [
@@ -161,6 +177,19 @@ describe('what is refused, in one line', () => {
     ['a mistyped table', '[polcy]\n', 'config.key', 'config.toml:1:', 'did you mean policy?'],
     ['a key of no table', 'effects = "on"\n', 'config.key', '"effects"'],
     ['a mistyped key of a pair', '[[pairs]]\nmacc = "x"', 'config.key', 'config.toml:2:', 'did you mean mac?'],
+    ['a mode that does not exist', pairWith('mode = "team"'), 'config.value', 'config.toml:3:', 'one of auto, kernel, bond'],
+    ['a name that no interface can have', pairWith('bond = "a bond"'), 'config.value', 'config.toml:3:', '1 to 15 characters'],
+    ['a long name', pairWith('bond = "abcdefghijklmnop"'), 'config.value', '1 to 15 characters'],
+    ['a bond named like its member', pairWith('bond = "a"\nstandbyName = "a"'), 'config.value', 'another name'],
+    ['one bond for two pairs', `${pairWith('bond = "b"')}\n${pairWith('bond = "b"', 4)}`, 'config.value', 'b is listed twice'],
+    ['a probe that is no address', pairWith('probe = ["gateway"]'), 'config.value', 'at most 8 IP addresses'],
+    ['a probe that is no list', pairWith('probe = "192.0.2.1"'), 'config.value', 'a list'],
+    ['no time to confirm', pairWith('confirm_ms = 5'), 'config.value', 'a whole number from 100 to 60000'],
+    ['an unknown parameter', pairWith('parameters = { rxRings = 5 }'), 'config.key', 'did you mean rxRing?'],
+    ['a parameter out of range', pairWith('parameters = { mtu = 5 }'), 'config.value', 'a whole number from 68 to 65535'],
+    ['a feature that is no switch', pairWith('parameters = { features = { tso = 1 } }'), 'config.value', 'each true or false'],
+    ['a feature that is no name', pairWith('parameters = { features = { "T SO" = true } }'), 'config.value', 'feature names'],
+    ['parameters that are no table', pairWith('parameters = 5'), 'config.value', 'a table of parameters'],
     ['a prototype as a key', '[policy]\n__proto__ = 1', 'config.key', '__proto__'],
     [
       'a value out of range',

@@ -8,6 +8,15 @@ import { KEYS } from '../settings.ts';
 /** A string as TOML and JSON write it alike (JSON leaves DEL as it is, TOML does not). */
 const quote = (value: unknown): string => JSON.stringify(value).replaceAll('\x7F', '\\u007F');
 
+/** A value as TOML writes it, tables in line. */
+const inline = (value: unknown): string => {
+  if (Array.isArray(value)) return `[${value.map(inline).join(', ')}]`;
+  if (typeof value !== 'object' || value === null) return quote(value);
+  return `{ ${Object.entries(value)
+    .map(([name, item]) => `${quote(name)} = ${inline(item)}`)
+    .join(', ')} }`;
+};
+
 const valueOf = (configuration: Configuration, table: 'service' | 'policy', name: string): unknown =>
   ((table === 'service' ? configuration.settings : configuration.policy) as unknown as Record<string, unknown>)[name];
 
@@ -30,7 +39,7 @@ export const dumpToml = (configuration: Configuration): string => {
     }
   }
   for (const pair of policy.pairs) {
-    lines.push('', '[[pairs]]', ...Object.entries(pair).map(([name, value]) => `${name} = ${quote(value)}`));
+    lines.push('', '[[pairs]]', ...Object.entries(pair).map(([name, value]) => `${name} = ${inline(value)}`));
   }
   return `${lines.join('\n')}\n`;
 };
