@@ -1,12 +1,16 @@
 // One pair in words. Everything said here is taken from the story: the facts as folded, the meanings as listed with the
 // chart and the reasons; nothing is guessed.
+import type { DecisionKind } from '../src/events/catalogue.ts';
 import { pairChart } from '../src/machines/chart.ts';
 import type { Entry } from '../src/machines/history.ts';
 import type { PairState } from '../src/machines/pair.ts';
-import { BECAUSE, type Because, FINDINGS, type FindingCode, type Severity } from '../src/machines/reasons.ts';
+import type { Finding } from '../src/machines/findings.ts';
+import { BECAUSE, type Because, FINDINGS, type FindingCode, SEVERITIES, type Severity } from '../src/machines/reasons.ts';
 import type { Arrived, Mode } from '../src/machines/roles.ts';
 import type { Story } from '../src/machines/story.ts';
+import type { Attempt } from '../src/machines/tried.ts';
 import { factsOf, VIEW_BITS } from '../src/machines/view.ts';
+import { adviceOf, missingOf } from './missing.ts';
 
 export interface Explanation {
   readonly mac: string;
@@ -20,6 +24,20 @@ export interface Explanation {
   /** The facts that hold, as the chart sees them. */
   readonly facts: readonly string[];
   readonly effects: { readonly state: string; readonly under_way: string | null };
+  /** What was decided lately, and what became of it; oldest first. */
+  readonly tried: readonly {
+    readonly seq: number;
+    readonly at_ns: string;
+    readonly kind: DecisionKind;
+    readonly attempt: number;
+    /** null while it is under way. */
+    readonly result: string | null;
+    readonly reason: string | null;
+  }[];
+  /** What lacks until the primary carries, the first thing first. */
+  readonly missing: readonly string[];
+  /** What to do, the worst first. */
+  readonly todo: readonly string[];
   /** The latest entries, oldest first. */
   readonly history: readonly Entry[];
   readonly findings: readonly {
@@ -82,6 +100,9 @@ export const explainPair = (pair: PairState, story: Story): Explanation => {
       state: pair.configuration.effects,
       under_way: pair.pending && `${pair.pending.kind} (${pair.pending.id}, attempt ${pair.pending.attempt})`,
     },
+    tried: story.tried.list(pair.mac).slice(-RECENT).map(attemptOf),
+    missing: missingOf(pair),
+    todo: todoOf(pair, story, findings),
     history: story.history.of(pair.mac).slice(-RECENT),
     findings: findings.slice(-RECENT).map(({ code, severity, until_seq, text }) => ({
       code,
@@ -94,10 +115,32 @@ export const explainPair = (pair: PairState, story: Story): Explanation => {
   };
 };
 
+const attemptOf = ({ decision: { kind, attempt }, at: { seq, at_ns }, outcome }: Attempt): Explanation['tried'][number] => ({
+  seq,
+  at_ns,
+  kind,
+  attempt,
+  result: outcome?.result ?? null,
+  reason: outcome?.reason ?? null,
+});
+
+/** The cures of what is wrong now, each once, then what else could be done. */
+const todoOf = (pair: PairState, story: Story, findings: readonly Finding[]): string[] => {
+  const wrong = findings.filter(({ until_seq, severity }) => until_seq === null && severity !== 'info');
+  const worst = wrong.toSorted((a, b) => SEVERITIES.indexOf(b.severity) - SEVERITIES.indexOf(a.severity));
+  return [...new Set([...worst.map(({ code }) => FINDINGS[code].cure), ...adviceOf(pair, story.guest.policy)])];
+};
+
 const seconds = (ns: string): string => (Number(ns) / 1e9).toFixed(3);
+
+const triedText = ({ seq, at_ns, kind, attempt, result, reason }: Explanation['tried'][number]): string => {
+  const became = result === null ? 'is under way' : `${result}${reason === null ? '' : `: ${reason}`}`;
+  return `    ${seconds(at_ns).padStart(12)} s  ${String(seq).padStart(7)}  ${kind} (attempt ${attempt}) ${became}`;
+};
 
 export const explanationText = (explanation: Explanation): string => {
   const { mac, mode, stage, datapath, because, meaning, members, facts, effects, history, findings } = explanation;
+  const { tried, missing, todo } = explanation;
   const lines = [
     `${mac} is in stage ${stage}, datapath ${datapath}.`,
     `  ${meaning}`,
@@ -108,6 +151,8 @@ export const explanationText = (explanation: Explanation): string => {
     '  What holds:',
     ...facts.map((fact) => `    ${fact.padEnd(13)} ${VIEW_BITS[fact as keyof typeof VIEW_BITS]}`),
     `  Effects: ${effects.state}${effects.under_way === null ? '' : `, ${effects.under_way}`}.`,
+    ...(tried.length === 0 ? ['  Nothing was tried.'] : ['  What was tried:', ...tried.map(triedText)]),
+    ...(missing.length === 0 ? [] : ['  What is missing until the primary carries:', ...missing.map((one) => `    ${one}`)]),
     '  How it came here:',
     ...history.map(
       (entry) =>
@@ -116,11 +161,15 @@ export const explanationText = (explanation: Explanation): string => {
   ];
   const [lasting, past] = [findings.filter(({ lasts }) => lasts), findings.filter(({ lasts }) => !lasts)];
   if (lasting.length > 0) lines.push('  What is wrong now:');
-  for (const { severity, code, text, cause, cure } of lasting) {
-    lines.push(`    ${severity} ${code}: ${text}`, `      Cause: ${cause}`, `      To do: ${cure}`);
+  for (const { severity, code, text, cause } of lasting) {
+    lines.push(`    ${severity} ${code}: ${text}`, `      Cause: ${cause}`);
   }
   if (past.length > 0) lines.push('  What was seen before:');
   for (const { severity, code, text } of past) lines.push(`    ${severity} ${code}: ${text}`);
   if (findings.length === 0) lines.push('  Nothing is wrong.');
-  return `${lines.join('\n')}\n`;
+  if (todo.length > 0) lines.push('  What to do:', ...todo.map((one) => `    - ${one}`));
+  return `${lines.map(plain).join('\n')}\n`;
 };
+
+/** Names and reasons come from elsewhere and could hold anything; a terminal gets one line of text. */
+const plain = (text: string): string => text.replaceAll(/\p{C}+/gu, ' ');

@@ -236,6 +236,9 @@ export type Obligation = Static<typeof ObligationSchema>;
 export const SETTLEMENTS = ['givenBack', 'undone', 'gone'] as const;
 export type Settlement = (typeof SETTLEMENTS)[number];
 
+/** How the reason of an outcome begins where somebody else holds a lock that the effect needs (INetCfg); who it is follows. */
+export const LOCK_HELD = 'the write lock is held by ';
+
 export const OUTCOMES = ['succeeded', 'failed', 'refused', 'void'] as const;
 
 const define = <D extends TSchema>(meaning: string, data: D) => ({ meaning, data });

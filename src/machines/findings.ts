@@ -2,6 +2,7 @@
 // stored. Codes, severities, causes and cures are in reasons.ts.
 import type { EventType, PciFunction } from '../events/catalogue.ts';
 import type { Foldable } from '../events/envelope.ts';
+import { type Clue, Clues } from './clues.ts';
 import type { Guest, Step } from './guest.ts';
 import type { Place } from './history.ts';
 import type { PairState } from './pair.ts';
@@ -104,6 +105,7 @@ const describe = (code: LastingCode, pair: PairState, orphans: readonly PciFunct
 export class Findings {
   readonly #list: Finding[] = [];
   readonly #watches = new Map<string, Watch>();
+  readonly #clues = new Clues();
   readonly #limit: number;
   readonly #found: (finding: Finding) => void;
   #dropped = 0;
@@ -118,6 +120,7 @@ export class Findings {
   note(event: Foldable, guest: Guest, step: Step, place: Place): void {
     this.#noteEvent(event, guest, place);
     for (const pair of step.touched) this.#notePair(pair, guest, place);
+    for (const clue of this.#clues.note(event, step.touched, guest, place)) this.#follow(clue, place);
     if (MOVES_FUNCTIONS.has(event.type)) this.#orphans(guest, place);
   }
 
@@ -173,15 +176,32 @@ export class Findings {
     after_ms: number,
     orphans: readonly PciFunction[] = [],
   ): void {
+    this.#hold(watch, pair.mac, code, holds, place, after_ms, () => describe(code, pair, orphans));
+  }
+
+  #hold(
+    watch: Watch,
+    mac: string,
+    code: FindingCode,
+    holds: boolean,
+    place: Place,
+    after_ms: number,
+    describe: () => Span['text'],
+  ): void {
     const open = watch.spans.get(code);
     if (holds) {
-      if (open === undefined) watch.spans.set(code, { from: place, after_ms, text: describe(code, pair, orphans) });
+      if (open === undefined) watch.spans.set(code, { from: place, after_ms, text: describe() });
       return;
     }
     if (open === undefined) return;
     watch.spans.delete(code);
     const ms = msBetween(open.from.at_ns, place.at_ns);
-    if (ms >= open.after_ms) this.#keep(this.#finding(code, pair.mac, open.from, place, open.text(ms)));
+    if (ms >= open.after_ms) this.#keep(this.#finding(code, mac, open.from, place, open.text(ms)));
+  }
+
+  #follow({ code, mac, holds, after_ms, text }: Clue, place: Place): void {
+    if (holds === 'point' || mac === null) this.#point(code, mac, place, text(''));
+    else this.#hold(this.#watch(mac), mac, code, holds, place, after_ms, () => (ms) => text(lasting(ms)));
   }
 
   #noteEvent(event: Foldable, guest: Guest, place: Place): void {
@@ -238,6 +258,7 @@ export class Findings {
     for (const pair of guest.pairs.values()) {
       const lacking = pair.mode !== 'none' && (pair.bits & BIT.primary) === 0;
       if (!lacking || mac === pair.mac || mac === null || guest.pairs.has(mac)) continue;
+      if (this.#clues.wasAt(pair.mac, adapter.facts.pci)) continue; // That one is worse: wrongMac.
       this.#point('foreignMac', pair.mac, place, `${nameOf(adapter)} came with MAC ${mac} while this pair lacked its primary`);
     }
   }

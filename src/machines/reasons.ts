@@ -124,6 +124,49 @@ export const FINDINGS = {
     cause: 'The finding’s text has the system’s reason.',
     cure: 'Remove the reason; the service tries again by itself within its limits.',
   },
+  wrongMac: {
+    severity: 'error',
+    meaning: 'The function in the primary’s place has another MAC, so it is not paired.',
+    cause: 'The host parked or reset the VF’s MAC for the migration and did not restore it before the VF was plugged again.',
+    cure: 'Set the VF’s MAC on the host to the pair’s MAC, check it with `ip link show`, and plug the VF again.',
+  },
+  primaryMissing: {
+    severity: 'warning',
+    meaning: 'A primary left and did not come back.',
+    cause: 'The target has no free VF, the VF could not be plugged after a migration, or it was taken away by hand.',
+    cure: 'Plug a VF with the pair’s MAC on the host; the standby carries until then.',
+  },
+  unplugNotDone: {
+    severity: 'warning',
+    meaning: 'A sign said that the primary is about to leave, and it is still there.',
+    cause: 'The unplug was refused or cancelled, or the primary’s driver was only reset. The host may still wait for it.',
+    cure: 'If a migration hangs in wait-unplug: see the guest’s kernel log for its hotplug slot, or cancel the migration.',
+  },
+  protocolMissing: {
+    severity: 'error',
+    meaning: 'The failover protocol (VIOPROT) is not installed, so the primary cannot be bound.',
+    cause: 'It was never installed, or was removed: the driver alone cannot pair.',
+    cure: 'Install vioprot.inf; the standby carries until then.',
+  },
+  lockHeld: {
+    severity: 'warning',
+    meaning: 'An effect could not be carried out because another program holds the lock that it needs.',
+    cause: 'The network configuration (INetCfg) is open in another program; the finding names it where the system tells.',
+    cure: 'Close that program. The service tries again by itself.',
+  },
+  nothingReturns: {
+    severity: 'error',
+    meaning: 'Frames leave over the path, and nothing at all comes back.',
+    cause:
+      'The host does not deliver to this member: a MAC filter or a stale forwarding entry still points to the other one, or a VLAN is missing.',
+    cure: 'On the host: move the forwarding entry of the pair’s MAC to the member that carries (`bridge fdb`), check VF MAC and VLAN.',
+  },
+  logOutage: {
+    severity: 'warning',
+    meaning: 'The log could not be written for a while.',
+    cause: 'Disk full, slow or failing; the finding’s text has the system’s reason.',
+    cure: 'Make room. What is said to be lost is missing in this log: what happened meanwhile cannot be explained from it.',
+  },
   unplugRefused: {
     severity: 'error',
     meaning: 'The guest refused to let the primary go (DEVICE_UNPLUG_GUEST_ERROR).',

@@ -5,6 +5,7 @@ import { Findings, type Finding } from './findings.ts';
 import { type Divergence, Guest, type Step } from './guest.ts';
 import { History, type Place, type SettledEntry } from './history.ts';
 import { defaultPolicy } from './policy.ts';
+import { Tried } from './tried.ts';
 
 export interface Listener {
   /** A state of a pair has lasted for the settling time. */
@@ -23,6 +24,7 @@ export class Story {
   readonly guest = new Guest();
   readonly history: History;
   readonly findings: Findings;
+  readonly tried: Tried;
   decisions = 0;
   gaps = 0;
   /** The first place at which the fold and the log disagree. */
@@ -32,6 +34,7 @@ export class Story {
   constructor({ settled, found }: Listener = {}, { entries, findings }: Limits = {}) {
     this.history = new History(defaultPolicy.settle_ms, entries, settled);
     this.findings = new Findings(findings, found);
+    this.tried = new Tried(findings);
   }
 
   /** Folds one event. `place` is what the user knows it by where that is not its sequence number (raw captures). */
@@ -45,6 +48,7 @@ export class Story {
     this.history.pass(place.at_ns);
     for (const change of step.changes) this.history.note(change, place);
     this.findings.note(event, this.guest, step, place);
+    this.tried.note(event, place);
     return step;
   }
 }

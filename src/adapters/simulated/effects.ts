@@ -1,6 +1,7 @@
 // How decisions are carried out in the simulated guest, as the real adapters must: compare, act, read back. Comparing and
 // acting happen at one instant here, because rtnetlink and an IOCTL are one call; what waits (INetCfg's lock, the link
 // monitor of a bond) compares after it has waited.
+import { LOCK_HELD } from '../../events/catalogue.ts';
 import type { Adapter, Decision, Target } from '../../events/catalogue.ts';
 import type { Outcome } from '../platform.ts';
 import type { Ticking } from './kernel.ts';
@@ -111,7 +112,7 @@ export class WindowsEffects {
     if (isSet && this.#hasTaken(decision, wanted)) return report(already);
     const holder = this.#kernel.lockedBy;
     if (holder !== null) {
-      if (left_ms <= 0) return report(failed(`the write lock is held by ${holder}`));
+      if (left_ms <= 0) return report(failed(`${LOCK_HELD}${holder}`));
       this.#clock.after(LOCK_TRY_MS, () => this.#bind(decision, wanted, left_ms - LOCK_TRY_MS, report));
       return;
     }
