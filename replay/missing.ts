@@ -47,7 +47,7 @@ export const adviceOf = (pair: PairState, policy: Policy): string[] => {
       advice.push('The service only observes: with effects = "on" and this pair listed under [[pairs]] it would act.');
     else if (policy.effects === 'dryRun')
       advice.push('This is a dry run: what was decided is not carried out. Set effects = "on" to act.');
-    else if (!pair.listed) advice.push(`Effects are on, but this pair is not listed: add [[pairs]] mac = "${mac}".`);
+    else if (pair.named === null) advice.push(`Effects are on, but this pair is not listed: add [[pairs]] mac = "${mac}".`);
   }
   if (configuration.effects === 'blocked')
     advice.push(

@@ -186,11 +186,11 @@ export class Findings {
     holds: boolean,
     place: Place,
     after_ms: number,
-    describe: () => Span['text'],
+    words: () => Span['text'],
   ): void {
     const open = watch.spans.get(code);
     if (holds) {
-      if (open === undefined) watch.spans.set(code, { from: place, after_ms, text: describe() });
+      if (open === undefined) watch.spans.set(code, { from: place, after_ms, text: words() });
       return;
     }
     if (open === undefined) return;

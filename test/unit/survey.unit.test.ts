@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Observation } from '../../src/events/catalogue.ts';
 import { Observer, type Inventory } from '../../src/adapters/linux/observer.ts';
+import { Surveyor } from '../../src/adapters/linux/surveyor.ts';
 import * as make from './netlink-make.ts';
 
 const reply = (seq: number, flags = make.MULTI): make.LinkOptions => ({ seq, flags });
@@ -129,5 +130,36 @@ describe('asked for', () => {
     feed(observer, make.message(2, 0, 3, make.u32(-16), make.message(22, 0x301, 3)));
     expect(observer.dumpState).toBe('failed');
     expect(observer.known().adapters).toEqual([]);
+  });
+});
+
+describe('after the path may have moved', () => {
+  // Nothing is asked of the kernel here, so no socket is used.
+  const surveyor = () => new Surveyor(null as never, new Observer(), () => inventory, 60_000);
+
+  test('the counters are looked at three times, and a storm does not make it more', () => {
+    const one = surveyor();
+    expect(one.pause(0)).toBe(Infinity);
+    one.follow(0);
+    expect(one.pause(0)).toBe(500);
+    for (let now = 1; now < 400; now += 1) one.follow(now);
+    expect(one.pause(400)).toBe(100);
+    one.follow(5000);
+    expect(one.pause(5000)).toBe(500);
+  });
+
+  test('that is: when hardware comes, goes or changes its state, and not for anything else', () => {
+    const observer = new Observer();
+    const [nic] = feed(observer, live(2, 'a'));
+    const [veth] = feed(observer, make.link(3, {}, make.named('v')));
+    expect([nic, veth].map((one) => one && observer.movesPath(one))).toEqual([true, false]);
+    const changed = (ifindex: number, change: object): Observation => ({
+      type: 'adapter.changed',
+      data: { ifindex, changed: change },
+    });
+    expect(observer.movesPath(changed(2, { carrier: false }))).toBe(true);
+    expect(observer.movesPath(changed(2, { name: 'b' }))).toBe(false);
+    expect(observer.movesPath(changed(3, { carrier: false }))).toBe(false);
+    expect(observer.movesPath({ type: 'pci.removed', data: { address: '0000:02:00.0' } })).toBe(true);
   });
 });

@@ -41,6 +41,8 @@ const gap = (source: string, reason: string): Observation => ({
   data: { source: source.slice(0, 256), reason: reason.slice(0, 4096) },
 });
 
+const isHardware = ({ bus }: Adapter): boolean => bus === 'pci' || bus === 'virtio';
+
 export class Observer {
   /** Adapters are replaced, never changed in place: an observation may hold one. */
   readonly #adapters = new Map<number, Adapter>();
@@ -120,6 +122,25 @@ export class Observer {
     const { adapters, functions, addresses } = this.known();
     const survey = { reason, adapters: [...adapters], functions: [...functions], addresses: [...addresses] };
     return [{ type: 'survey.taken', data: survey }, ...counted];
+  }
+
+  /** Whether what was just heard may have moved a path from one member to another. */
+  movesPath(observation: Observation): boolean {
+    switch (observation.type) {
+      case 'adapter.appeared':
+        return isHardware(observation.data);
+      case 'adapter.changed': {
+        const { ifindex, changed } = observation.data;
+        const adapter = this.#adapters.get(ifindex);
+        const moved = 'up' in changed || 'carrier' in changed || 'master' in changed || 'slave' in changed;
+        return moved && adapter !== undefined && isHardware(adapter);
+      }
+      case 'pci.unbound':
+      case 'pci.removed':
+        return true;
+      default:
+        return false;
+    }
   }
 
   #message(message: Message, out: Observation[]): void {
@@ -300,7 +321,7 @@ export class Observer {
     const out: Observation[] = [];
     for (const [ifindex, counters] of this.#dump.counters) {
       const adapter = this.#adapters.get(ifindex);
-      if (adapter?.bus !== 'pci' && adapter?.bus !== 'virtio') continue;
+      if (adapter === undefined || !isHardware(adapter)) continue;
       const before = this.#counters.get(ifindex);
       this.#counters.set(ifindex, counters);
       if (

@@ -135,6 +135,7 @@ export class LinuxPlatform implements Platform {
     if (jumps.some(({ data }) => data.kind === 'suspended')) this.#surveyor.want('suspended');
     const drained = this.#drain(at, observations);
     const time_ms = now_ms();
+    if (observations.some((one) => this.#observer.movesPath(one))) this.#surveyor.follow(time_ms);
     observations.push(...this.#surveyor.step(time_ms, drained));
     this.#tell(at, observations);
     if (drained) this.#sockets.wait(Math.min(TICK_MS, this.#surveyor.pause(time_ms)), () => this.#turn());

@@ -14,6 +14,9 @@ const RETRY_LAST_MS = 2000;
 /** After so many interrupted dumps in a row, one is taken for what it does list, and the next follows soon. */
 const ATTEMPTS = 5;
 const SOON_MS = 1000;
+/** Counters are looked at so long after the path may have moved: the first look is what the others are compared with. */
+const LOOKS_AFTER_MS = [500, 3000, 10_000] as const;
+const LOOKS_APART_MS = 5000;
 
 interface Running {
   /** Null: report the difference; a text: report a whole survey, with this reason. */
@@ -31,6 +34,9 @@ export class Surveyor {
   #attempts = 0;
   #notBefore_ms = 0;
   #periodic_ms = Infinity;
+  /** When to look at the counters again, after the path may have moved. */
+  #looks_ms: number[] = [];
+  #moved_ms = -Infinity;
 
   constructor(
     sockets: NetlinkSockets,
@@ -49,10 +55,23 @@ export class Surveyor {
     this.#wanted = { reason: this.#wanted?.reason ?? reason };
   }
 
+  /**
+   * The path may have moved: its counters are worth a few looks, which say whether anything comes back. At most one series in
+   * LOOKS_APART_MS, however often it moves.
+   */
+  follow(now_ms: number): void {
+    if (now_ms - this.#moved_ms < LOOKS_APART_MS) return;
+    this.#moved_ms = now_ms;
+    this.#looks_ms = LOOKS_AFTER_MS.map((after) => now_ms + after);
+  }
+
   /** Milliseconds until `step` has something to do even if no message comes. */
   pause(now_ms: number): number {
     const wanted = this.#wanted === null ? Infinity : this.#notBefore_ms;
-    const next = this.#running === null ? Math.min(wanted, this.#periodic_ms) : this.#running.since_ms + ANSWER_LIMIT_MS;
+    const next =
+      this.#running === null
+        ? Math.min(wanted, this.#periodic_ms, this.#looks_ms[0] ?? Infinity)
+        : this.#running.since_ms + ANSWER_LIMIT_MS;
     return Math.max(0, next - now_ms);
   }
 
@@ -63,6 +82,10 @@ export class Surveyor {
   step(now_ms: number, drained: boolean): Observation[] {
     if (this.#running !== null) return this.#continue(this.#running, now_ms);
     if (now_ms >= this.#periodic_ms) this.want(null);
+    if (now_ms >= (this.#looks_ms[0] ?? Infinity)) {
+      this.#looks_ms.shift();
+      this.want(null);
+    }
     if (this.#wanted === null || !drained || now_ms < this.#notBefore_ms) return [];
     this.#running = { reason: this.#wanted.reason, since_ms: now_ms };
     this.#wanted = null;
