@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { format, resolveConfig } from 'prettier';
 import { catalogue, eventTypes } from '../src/events/catalogue.ts';
+import { SCHEMA_VERSION } from '../src/events/envelope.ts';
 import { ERRORS, EXIT } from '../src/events/errors.ts';
 import { EXIT_MEANINGS, optionHead, optionText } from '../src/host/commands/help.ts';
 import { COMMANDS, usageOf } from '../src/host/commands.ts';
@@ -107,12 +108,23 @@ export const eventsPage = (): string => {
   const fields = (schema: object): string[] => Object.keys((schema as { properties?: object }).properties ?? {});
   return page(
     'Events',
-    'Everything that is recorded, and nothing else is folded. Fields that end in `_ns` are nanoseconds as decimal text, in `_ms` milliseconds. The schemas are in src/events/catalogue.ts.',
+    'Everything that is recorded, and nothing else is folded. Fields that end in `_ns` are nanoseconds as decimal text, in `_ms` milliseconds. The schemas are in src/events/catalogue.ts, and as JSON Schema in events.schema.json.',
     table(
       ['event', 'meaning', 'fields'],
       eventTypes.map((type) => [code(type), catalogue[type].meaning, fields(catalogue[type].data).map(code).join(', ')]),
     ),
   );
+};
+
+/** For programs that read recordings: what each type's data looks like. */
+const eventsSchema = (): string => {
+  const draft = 'https://json-schema.org/draft/2020-12/schema';
+  const types = eventTypes.map((type) => [type, { description: catalogue[type].meaning, ...catalogue[type].data }]);
+  return JSON.stringify({
+    $schema: draft,
+    title: `Data of events, schema version ${SCHEMA_VERSION}`,
+    $defs: Object.fromEntries(types),
+  });
 };
 
 export const findingsPage = (): string =>
@@ -155,12 +167,14 @@ interface Page {
   /** From the root of the project. */
   readonly path: string;
   readonly text: () => string;
+  readonly parser?: 'json';
 }
 export const PAGES: readonly Page[] = [
   { path: 'docs/commands.md', text: commandsPage },
   { path: 'docs/configuration.md', text: configurationPage },
   { path: 'docs/errors.md', text: errorsPage },
   { path: 'docs/events.md', text: eventsPage },
+  { path: 'docs/events.schema.json', text: eventsSchema, parser: 'json' },
   { path: 'docs/faults.md', text: faultsPage },
   { path: 'docs/findings.md', text: findingsPage },
 ];
@@ -169,7 +183,7 @@ export const fileOf = ({ path }: Page): string => fileURLToPath(new URL(`../${pa
 
 /** A page as it stands in docs/: formatted like every other file. */
 export const formatted = async (one: Page): Promise<string> =>
-  format(one.text(), { ...(await resolveConfig(fileOf(one))), parser: 'markdown' });
+  format(one.text(), { ...(await resolveConfig(fileOf(one))), parser: one.parser ?? 'markdown' });
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   mkdirSync(fileURLToPath(new URL('../docs', import.meta.url)), { recursive: true });

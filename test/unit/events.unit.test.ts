@@ -1,0 +1,180 @@
+// The events by themselves: MACs, the rules of the envelope, what the catalogue refuses, errors in one line.
+import { describe, expect, test } from 'vitest';
+import {
+  BEFORE_CHARS_MAX,
+  catalogue,
+  DECISION_KINDS,
+  EFFECT_KINDS,
+  EFFECT_MODES,
+  eventTypes,
+  OBLIGATION_KINDS,
+  OBSERVATIONS,
+  OUTCOMES,
+  PAIR_MODES,
+  PLAIN_KINDS,
+  SETTLEMENTS,
+} from '../../src/events/catalogue.ts';
+import { dataProblem, envelopeProblem, eventProblem, eventTypeOf, isNanoseconds, isSeq } from '../../src/events/check.ts';
+import { macFromBytes, parseMac } from '../../src/events/mac.ts';
+
+describe('a MAC', () => {
+  test.each([
+    ['52:54:00:11:22:33', '52:54:00:11:22:33'],
+    ['52-54-00-AB-CD-EF', '52:54:00:ab:cd:ef'],
+    ['52540011AaFf', '52:54:00:11:aa:ff'],
+    ['000000000000', '00:00:00:00:00:00'],
+  ])('%s is read', (text, mac) => expect(parseMac(text)).toBe(mac));
+  test.each([
+    '',
+    '5254001122',
+    '52540011223',
+    '5254001122334',
+    '52540011223g',
+    '52:54:00:11:22',
+    '52:54:00:11:22:33:44',
+    '52:54:00-11:22:33',
+    '52-54-00-11-22:33',
+    '5254:0011:2233',
+    '52:54:00:11:22:3',
+    'x52:54:00:11:22:33',
+    '52:54:00:11:22:33x',
+    ' 525400112233',
+    '525400112233\n',
+  ])('%j is none', (text) => expect(parseMac(text)).toBeNull());
+
+  test('of bytes: six, and not all zero', () => {
+    expect(macFromBytes(Uint8Array.of(0x52, 0x54, 0, 0x11, 0x22, 0xff))).toBe('52:54:00:11:22:ff');
+    expect(macFromBytes(Uint8Array.of(0, 0, 0, 0, 0, 1))).toBe('00:00:00:00:00:01');
+    expect(macFromBytes(new Uint8Array(6))).toBeNull();
+    expect(macFromBytes(Uint8Array.of(1, 2, 3, 4, 5))).toBeNull();
+    expect(macFromBytes(Uint8Array.of(1, 2, 3, 4, 5, 6, 7))).toBeNull();
+    expect(macFromBytes(new Uint8Array(0))).toBeNull();
+  });
+});
+
+describe('the envelope', () => {
+  const id = '0f0e0d0c-0b0a-4908-8706-050403020100';
+  const sound = { id, mono_ns: '1', boot_ns: '2', wall_ns: '3', cause: 4, episode: 'e4' };
+
+  test('a sound one', () => {
+    expect(envelopeProblem(sound, 5)).toBeNull();
+    expect(envelopeProblem({ ...sound, cause: null, episode: null }, 1)).toBeNull();
+    expect(envelopeProblem({ ...sound, cause: 1, episode: 'e1234567890123456' }, 2)).toBeNull();
+  });
+  test.each([
+    ['id', ['', id.toUpperCase(), id.slice(1), `${id}0`, id.replaceAll('-', ''), id.replaceAll('-', '0'), 7, null]],
+    ['id', [`g${id.slice(1)}`, `/${id.slice(1)}`, `:${id.slice(1)}`, `\`${id.slice(1)}`, `${id.slice(0, 8)}a${id.slice(9)}`]],
+    ['id', [13, 18, 23].map((at) => `${id.slice(0, at)}0${id.slice(at + 1)}`)],
+    ['id', [0, 7, 9, 24, 35].map((at) => `${id.slice(0, at)}-${id.slice(at + 1)}`)],
+    ['mono_ns', ['', 'x', 1, null, '01', '-', '-0', '1.5', '1e3', ' 1']],
+    ['boot_ns', ['', '1 ']],
+    ['wall_ns', ['', '9223372036854775808', '-9223372036854775809', '123456789012345678901']],
+    ['cause', [0, -1, 5, 6, 1.5, '4', undefined, Number.MAX_SAFE_INTEGER + 1]],
+    ['episode', ['', 'e', 'e0', 'e01', 'x4', 'e4x', 'xe4', 4, undefined, 'e12345678901234567']],
+  ])('no %s may be any of %j', (field, values) => {
+    for (const value of values)
+      expect(envelopeProblem({ ...sound, [field]: value }, 5), String(value)).toMatch(new RegExp(`^${field} is not `));
+  });
+
+  test('what it says', () => {
+    const says = (over: object): string | null => envelopeProblem({ ...sound, ...over }, 5);
+    expect(says({ id: '' })).toBe('id is not a UUID in lower case');
+    expect(says({ mono_ns: '' })).toBe('mono_ns is not a decimal number of 64 bits');
+    expect(says({ boot_ns: '' })).toBe('boot_ns is not a decimal number of 64 bits');
+    expect(says({ wall_ns: '' })).toBe('wall_ns is not a decimal number of 64 bits');
+    expect(says({ cause: 5 })).toBe('cause is not an earlier sequence number');
+    expect(says({ episode: 'e' })).toBe('episode is not `e` and a sequence number');
+  });
+
+  test('nanoseconds are 64 bits with a sign', () => {
+    const fine = ['0', '9', '-1', '1000000000000000000', '8999999999999999999', '9223372036854775807', '-9223372036854775808'];
+    for (const text of [...fine, '9000000000000000000', '-9000000000000000000']) expect(isNanoseconds(text), text).toBe(true);
+    const wrong = [
+      '-0',
+      '00',
+      '-01',
+      '9223372036854775808',
+      '-9223372036854775809',
+      '9999999999999999999',
+      '10000000000000000000',
+    ];
+    for (const text of [...wrong, '-10000000000000000000', '1/', '1:', '/1', '--1', 0, undefined])
+      expect(isNanoseconds(text), String(text)).toBe(false);
+  });
+
+  test('a sequence number is whole and from 1 on', () => {
+    expect([1, 2, Number.MAX_SAFE_INTEGER].map(isSeq)).toEqual([true, true, true]);
+    expect([0, -1, 0.5, NaN, Infinity, '1', null, Number.MAX_SAFE_INTEGER + 1].map(isSeq)).toEqual(Array(8).fill(false));
+  });
+});
+
+describe('the catalogue', () => {
+  test('says what is wrong with data, and where', () => {
+    expect(dataProblem('adapter.gone', { ifindex: 3 })).toBeNull();
+    expect(dataProblem('adapter.gone', { ifindex: 'x' })).toMatch(/^adapter\.gone: data\/ifindex must be integer/);
+    expect(dataProblem('adapter.gone', { ifindex: 3, more: 1 })).toMatch(/^adapter\.gone: data\/more /);
+    expect(dataProblem('adapter.gone', {})).toMatch(/^adapter\.gone: data must have required properties ifindex/);
+    expect(dataProblem('no.such', {})).toBe('unknown event type "no.such"');
+    expect(dataProblem('x'.repeat(200), {})).toBe(`unknown event type "${'x'.repeat(79)}`);
+    const envelope = {
+      id: '0f0e0d0c-0b0a-4908-8706-050403020100',
+      mono_ns: '1',
+      boot_ns: '2',
+      wall_ns: '3',
+      cause: null,
+      episode: null,
+    };
+    expect(eventProblem({ ...envelope, type: 'adapter.gone', data: { ifindex: 3 } }, 1)).toBeNull();
+    expect(eventProblem({ ...envelope, type: 'adapter.gone', data: {} }, 1)).toContain('ifindex');
+    expect(eventProblem({ ...envelope, id: '', type: 'adapter.gone', data: {} }, 1)).toContain('UUID');
+  });
+
+  test('a type is one string object for all events, and nothing inherited is one', () => {
+    for (const type of eventTypes) expect(eventTypeOf(type)).toBe(type);
+    for (const text of ['', 'toString', '__proto__', 'constructor', 'adapter']) expect(eventTypeOf(text)).toBeUndefined();
+  });
+
+  test('lists agree with each other', () => {
+    expect(DECISION_KINDS).toEqual(Object.keys(EFFECT_KINDS));
+    const planned = DECISION_KINDS.filter((kind) => !(PLAIN_KINDS as readonly string[]).includes(kind));
+    expect(planned).toEqual(['takeOver', 'giveBack', 'alignParameters']);
+    for (const declared of Object.values(EFFECT_KINDS)) expect(['repeatable', 'atMostOnce']).toContain(declared);
+    expect([EFFECT_MODES, PAIR_MODES, OUTCOMES, OBLIGATION_KINDS, SETTLEMENTS]).toMatchInlineSnapshot(`
+      [
+        [
+          "off",
+          "dryRun",
+          "on",
+        ],
+        [
+          "auto",
+          "kernel",
+          "bond",
+        ],
+        [
+          "succeeded",
+          "failed",
+          "refused",
+          "void",
+        ],
+        [
+          "takeover",
+          "parameters",
+          "bindings",
+          "service",
+        ],
+        [
+          "givenBack",
+          "undone",
+          "gone",
+        ],
+      ]
+    `);
+    expect(new Set(OBSERVATIONS).size).toBe(OBSERVATIONS.length);
+    const own = ['service', 'configuration', 'checkpoint', 'log', 'timer', 'operator', 'decision', 'outcome', 'obligation'];
+    const others = eventTypes.filter((type) => !own.includes(type.split('.')[0] ?? ''));
+    expect([...OBSERVATIONS].toSorted()).toEqual(others.toSorted());
+    expect(BEFORE_CHARS_MAX).toBe(65_536);
+    for (const type of eventTypes) expect(catalogue[type].meaning).toMatch(/^[A-Z].*\.$/);
+  });
+});
