@@ -11,6 +11,16 @@ export default defineConfig({
           testTimeout: 30_000,
         },
       },
+      {
+        test: {
+          name: 'qemu',
+          include: ['test/e2e/qemu/**/*.e2e.test.ts'],
+          globalSetup: 'test/e2e/qemu/setup.ts',
+          // Guests are heavy, and every one has the host’s whole attention.
+          fileParallelism: false,
+          hookTimeout: 60_000,
+        },
+      },
     ],
   },
 });

@@ -10,8 +10,14 @@ import { CaptureWriter } from '../../../src/adapters/linux/capture-writer.ts';
 import { Observer } from '../../../src/adapters/linux/observer.ts';
 import { LinuxPlatform, type LinuxOptions } from '../../../src/adapters/linux/platform.ts';
 import type { Sighting } from '../../../src/adapters/platform.ts';
+import { believedAdapters, saidByIp, type Truth } from '../truth.ts';
 
 const ip = (...parameters: string[]): string => execFileSync('ip', parameters, { encoding: 'utf8' });
+const truth = (): Truth => saidByIp(ip('-d', '-j', 'link'), ip('-j', 'addr'));
+const believed = (belief: Pick<Belief, 'adapters' | 'addresses'>) => ({
+  adapters: believedAdapters(belief.adapters.values()),
+  addresses: [...belief.addresses].toSorted(),
+});
 const QUIET_MS = 150;
 const LIMIT_MS = 20_000;
 
@@ -49,79 +55,6 @@ class Belief {
   }
 }
 
-interface IpLink {
-  readonly ifindex: number;
-  readonly ifname: string;
-  readonly address: string;
-  readonly mtu: number;
-  readonly flags: readonly string[];
-  readonly master?: string;
-  readonly linkinfo?: {
-    info_kind?: string;
-    info_data?: { mode?: string; active_slave?: string };
-    info_slave_kind?: string;
-    info_slave_data?: { state?: string };
-  };
-}
-interface IpAddress {
-  readonly ifindex: number;
-  readonly addr_info: readonly { local: string; prefixlen: number; tentative?: boolean }[];
-}
-interface Row {
-  readonly [field: string]: unknown;
-  readonly ifindex: number;
-}
-
-/** Tentative IPv6 addresses apart: the kernel announces those only when duplicate address detection has ended. */
-const saidByIp = (): { adapters: Row[]; addresses: string[]; tentative: string[] } => {
-  const links = JSON.parse(ip('-d', '-j', 'link')) as IpLink[];
-  const indexOf = new Map(links.map(({ ifname, ifindex }) => [ifname, ifindex]));
-  const adapters = links.map(({ ifindex, ifname, address, mtu, flags, master, linkinfo }) => ({
-    ifindex,
-    name: ifname,
-    mac: address === '00:00:00:00:00:00' ? null : address,
-    mtu,
-    up: flags.includes('UP'),
-    carrier: flags.includes('UP') ? flags.includes('LOWER_UP') : null,
-    master: master === undefined ? null : indexOf.get(master),
-    kind: linkinfo?.info_kind ?? null,
-    activeSlave: indexOf.get(linkinfo?.info_data?.active_slave ?? '') ?? null,
-    slave: linkinfo?.info_slave_kind === 'bond' ? linkinfo.info_slave_data?.state?.toLowerCase() : null,
-  }));
-  const all = (JSON.parse(ip('-j', 'addr')) as IpAddress[]).flatMap(({ ifindex, addr_info }) =>
-    addr_info.map(({ local, prefixlen, tentative }) => ({
-      address: `${ifindex} ${local}/${prefixlen}`,
-      tentative: tentative === true,
-    })),
-  );
-  const addresses = (tentative: boolean): string[] =>
-    all.flatMap((one) => (one.tentative === tentative ? [one.address] : [])).toSorted();
-  return {
-    adapters: adapters.toSorted((a, b) => a.ifindex - b.ifindex),
-    addresses: addresses(false),
-    tentative: addresses(true),
-  };
-};
-
-const believed = (belief: Pick<Belief, 'adapters' | 'addresses'>): { adapters: Row[]; addresses: string[] } => ({
-  adapters: [...belief.adapters.values()]
-    .map(({ ifindex, name, mac, mtu, up, carrier, master, kind, bond, slave }) => ({
-      ifindex,
-      name,
-      mac,
-      mtu,
-      up,
-      // The carrier of an adapter that is down means nothing, and `ip` does not show it.
-      carrier: up ? carrier : null,
-      master,
-      kind,
-      activeSlave: bond?.activeSlave ?? null,
-      slave: slave === null ? null : slave.active ? 'active' : 'backup',
-    }))
-    .toSorted((a, b) => a.ifindex - b.ifindex),
-  addresses: [...belief.addresses].toSorted(),
-});
-
 const pause = promisify(setTimeout);
 const batch = (name: string, commands: readonly string[]): string => {
   const file = `${process.env['NETKVM_SCRATCH'] ?? '.'}/${name}.txt`;
@@ -143,12 +76,12 @@ const watch = async (options: LinuxOptions, change: Change): Promise<object> => 
   while (performance.now() - belief.last_ms < QUIET_MS && performance.now() < until_ms) await pause(20);
   await pause(QUIET_MS);
   const { first, counts } = belief;
-  const { tentative, ...truth } = saidByIp();
+  const { tentative, ...said } = truth();
   await pause(50);
   const told = believed(belief);
   // A survey may have listed an address that is still tentative.
   const addresses = told.addresses.filter((address) => !tentative.includes(address));
-  const result = { first, counts, told: { ...told, addresses }, truth };
+  const result = { first, counts, told: { ...told, addresses }, truth: said };
   await platform.close();
   return result;
 };
