@@ -11,6 +11,7 @@ import { COMMANDS, usageOf } from '../src/host/commands.ts';
 import { FILE_BYTES_MAX } from '../src/host/config.ts';
 import { KEYS, PAIR_KEYS, PAIRS_MAX, PARAMETER_KEYS, PARAMETER_RANGES, rangeOf } from '../src/host/settings.ts';
 import { BECAUSE, FINDINGS } from '../src/machines/reasons.ts';
+import { chartMermaid, chartRows, chartStates, chartSvg } from './docs-chart.ts';
 import { STATE_MEANINGS, STATES } from './faults/given.ts';
 import { FAULTS } from './faults/list.ts';
 
@@ -163,13 +164,33 @@ export const faultsPage = (): string =>
     ),
   );
 
+export const chartPage = (): string =>
+  page(
+    'The chart of a pair',
+    'Two regions side by side: `path` says what is the case, `effects` what is being done about it (ARCHITECTURE.md). `netkvm inspect` shows it alive.',
+    '![The states and what leads where](chart.svg)',
+    '## States',
+    table(
+      ['state', 'meaning'],
+      chartStates().map(([key = '', meaning = '']) => [code(key), meaning]),
+    ),
+    '## Transitions',
+    'Most are `always`: they are taken as soon as their guard holds. Of several from one state the first whose guard holds is taken.',
+    table(['from', 'when', 'guard', 'to', 'does'], chartRows()),
+    '## As Mermaid',
+    `\`\`\`mermaid\n${chartMermaid()}\n\`\`\``,
+  );
+
 interface Page {
   /** From the root of the project. */
   readonly path: string;
   readonly text: () => string;
-  readonly parser?: 'json';
+  /** How it is formatted, as Markdown unless given; null: it is not. */
+  readonly parser?: 'json' | null;
 }
 export const PAGES: readonly Page[] = [
+  { path: 'docs/chart.md', text: chartPage },
+  { path: 'docs/chart.svg', text: chartSvg, parser: null },
   { path: 'docs/commands.md', text: commandsPage },
   { path: 'docs/configuration.md', text: configurationPage },
   { path: 'docs/errors.md', text: errorsPage },
@@ -183,7 +204,9 @@ export const fileOf = ({ path }: Page): string => fileURLToPath(new URL(`../${pa
 
 /** A page as it stands in docs/: formatted like every other file. */
 export const formatted = async (one: Page): Promise<string> =>
-  format(one.text(), { ...(await resolveConfig(fileOf(one))), parser: one.parser ?? 'markdown' });
+  one.parser === null
+    ? one.text()
+    : format(one.text(), { ...(await resolveConfig(fileOf(one))), parser: one.parser ?? 'markdown' });
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   mkdirSync(fileURLToPath(new URL('../docs', import.meta.url)), { recursive: true });

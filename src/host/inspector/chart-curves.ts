@@ -11,6 +11,8 @@ interface End {
   /** The middle of the box at the other end: ports are sorted by it. */
   readonly towards: { readonly x: number; readonly y: number };
   at: number;
+  /** It leads into its own box: the other end is inside. */
+  readonly inward: boolean;
 }
 
 const NORMAL: { readonly [K in Side]: readonly [number, number] } = {
@@ -32,8 +34,26 @@ const isBlocked = (a: Box, b: Box, leaves: readonly Box[]): boolean => {
   );
 };
 
+const isInside = (inner: Box, outer: Box): boolean =>
+  inner.x > outer.x &&
+  inner.y > outer.y &&
+  inner.x + inner.width < outer.x + outer.width &&
+  inner.y + inner.height < outer.y + outer.height;
+
+/** The side of a box that is nearest to the same side of the box around it. */
+const nearestSide = (inner: Box, outer: Box): Side => {
+  const room: [Side, number][] = [
+    ['left', inner.x - outer.x],
+    ['right', outer.x + outer.width - inner.x - inner.width],
+    ['bottom', outer.y + outer.height - inner.y - inner.height],
+  ];
+  return room.toSorted(([, one], [, other]) => one - other)[0]?.[0] ?? 'left';
+};
+
 /** On which sides an edge leaves and arrives. */
 const sidesOf = (a: Box, b: Box, leaves: readonly Box[]): [Side, Side] => {
+  if (isInside(b, a)) return [nearestSide(b, a), nearestSide(b, a)];
+  if (isInside(a, b)) return [nearestSide(a, b), nearestSide(a, b)];
   const beside = overlap(a.y, a.height, b.y, b.height) && !overlap(a.x, a.width, b.x, b.width);
   if (beside && isBlocked(a, b, leaves)) return ['top', 'top'];
   const dx = a.x + a.width <= b.x ? b.x - a.x - a.width : b.x + b.width <= a.x ? b.x + b.width - a.x : 0;
@@ -62,12 +82,14 @@ const spread = (ends: readonly End[]): void => {
 const pathOf = (from: End, to: End): string => {
   const [a, b] = [pointOf(from), pointOf(to)];
   const distance = Math.hypot(b.x - a.x, b.y - a.y);
-  const reach = from.side === to.side ? 18 + distance * 0.07 : Math.min(80, Math.max(14, distance * 0.4));
-  const control = (point: { x: number; y: number }, side: Side) => {
+  const reach =
+    from.side === to.side && !from.inward && !to.inward ? 18 + distance * 0.07 : Math.min(80, Math.max(14, distance * 0.4));
+  const control = (point: { x: number; y: number }, { side, inward }: End) => {
     const [x, y] = NORMAL[side];
-    return { x: point.x + x * reach, y: point.y + y * reach };
+    const along = inward ? -reach : reach;
+    return { x: point.x + x * along, y: point.y + y * along };
   };
-  const [c, d] = [control(a, from.side), control(b, to.side)];
+  const [c, d] = [control(a, from), control(b, to)];
   const numbers = [a.x, a.y, c.x, c.y, d.x, d.y, b.x, b.y].map((number) => Math.round(number * 10) / 10);
   return `M${numbers.slice(0, 2).join(' ')}C${numbers.slice(2).join(' ')}`;
 };
@@ -77,8 +99,8 @@ export const curvesOf = (edges: readonly ChartEdge[], boxes: ReadonlyMap<string,
     const [a, b] = [boxes.get(source), boxes.get(target)];
     if (source === target || a === undefined || b === undefined) return [];
     const [leave, arrive] = sidesOf(a, b, leaves);
-    const from: End = { box: a, side: leave, towards: middle(b), at: 0.5 };
-    const to: End = { box: b, side: arrive, towards: middle(a), at: 0.5 };
+    const from: End = { box: a, side: leave, towards: middle(b), at: 0.5, inward: isInside(b, a) };
+    const to: End = { box: b, side: arrive, towards: middle(a), at: 0.5, inward: isInside(a, b) };
     return [{ id, from, to }];
   });
   spread(drawn.flatMap(({ from, to }) => [from, to]));

@@ -44,6 +44,7 @@ const ARRANGEMENT: Readonly<Record<string, Readonly<Record<string, Arranged>>>> 
     departing: [0, 1],
     incompatible: [1, 1],
     flapping: [2, 1],
+    unjoined: [1, 2],
   },
   effects: { free: [0, 0], pending: [0, 1], blocked: [0, 2] },
   blocked: { retrying: [0, 0], waiting: [1, 0] },
@@ -55,7 +56,7 @@ const COLUMNS = 4;
 const STATE_HEIGHT = 30;
 const TITLE_HEIGHT = 26;
 const PADDING = 14;
-const GAP = { x: 36, y: 52 } as const;
+const GAP = { x: 36, y: 40 } as const;
 
 /** In the page's typeface at 12.5 px a character of a name takes some 7 px. */
 const widthOf = (key: string): number => Math.round(key.length * 7.1 + 26);

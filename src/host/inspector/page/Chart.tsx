@@ -18,6 +18,16 @@ const { width: WIDTH, height: HEIGHT } = LAYOUT;
 const VIEW_BOX = `0 0 ${WIDTH} ${HEIGHT}`;
 
 const keyOf = (id: string): string => BY_ID.get(id)?.key ?? id;
+/** What sets an edge off, for the pointer. */
+const TITLES = new Map(
+  GRAPH.edges.map(({ id, source, target, ways }) => [
+    id,
+    [
+      `${keyOf(source)} → ${keyOf(target)}`,
+      ...ways.map(({ trigger, guard, actions }) => [trigger, guard === null ? '' : `[${guard}]`, ...actions].join(' ').trim()),
+    ].join('\n'),
+  ]),
+);
 const boxOf = (id: string): Box => LAYOUT.boxes.get(id) ?? { x: 0, y: 0, width: 0, height: 0 };
 const edgesFrom = (id: string): readonly ChartEdge[] => GRAPH.edges.filter(({ source }) => source === id);
 
@@ -147,13 +157,12 @@ export const Chart = ({ moment }: ChartProps) => {
           })}
           <g class="edges" aria-hidden="true">
             {edges.map(({ edge, path, look }) => (
-              <path
-                key={look === 'taken' ? `${edge} ${moment.index}` : edge}
-                class={look}
-                d={path}
-                data-edge={edge}
-                marker-end={`url(#arrow-${look})`}
-              />
+              <g key={look === 'taken' ? `${edge} ${moment.index}` : edge}>
+                <path class={look} d={path} data-edge={edge} marker-end={`url(#arrow-${look})`} />
+                <path class="near-it" d={path}>
+                  <title>{TITLES.get(edge)}</title>
+                </path>
+              </g>
             ))}
           </g>
           {LEAVES.map((state) => {

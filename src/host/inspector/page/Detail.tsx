@@ -21,7 +21,7 @@ const Changes = ({ row, moment, mac }: { readonly row: Row; readonly moment: Mom
   const { step, began, ended } = moment;
   const timers = step?.timers.filter(({ pair }) => pair === mac) ?? [];
   const decisions = step?.decisions.filter(({ pair }) => pair === mac) ?? [];
-  const quiet = row.changes.length + began.length + ended.length + timers.length + decisions.length === 0;
+  const quiet = row.changes.length + began.length + ended.length + timers.length + decisions.length + moment.taken.length === 0;
   return (
     <ul class="changes">
       {row.changes.map(({ mac: pair, before, after }) => (

@@ -48,18 +48,21 @@ interface BarProps {
   readonly height: number;
   readonly name: string;
   readonly title: string;
+  /** How far the next one is, where a label may stand behind its bar. */
+  readonly room?: number;
 }
 
-const Bar = ({ axis, span, y, height, name, title }: BarProps) => {
+const Bar = ({ axis, span, y, height, name, title, room = 0 }: BarProps) => {
   const x = axis.xOf(span.from);
   const width = Math.max(2, axis.xOf(span.to) - x);
+  const isInside = fits(span.label, width);
   return (
     <g class={`bar ${name} is-${span.kind}`}>
       <title>{title}</title>
       <rect x={x} y={y} width={width} height={height} />
       {span.kind === 'hole' && <rect class="hatched" x={x} y={y} width={width} height={height} fill="url(#hatch)" />}
-      {fits(span.label, width) && (
-        <text x={x + 8} y={y + height / 2}>
+      {(isInside || fits(span.label, room - width)) && (
+        <text x={isInside ? x + 8 : x + width + 6} y={y + height / 2}>
           {span.label}
         </text>
       )}
@@ -137,7 +140,18 @@ const Drawing = ({ tracks, count, mac, window, findings, axis }: Omit<LanesProps
         {bars('presence', presenceSpans(track, window, 'primary'), yOf('primary') + BAR.y, BAR.height)}
         {bars('presence standby', presenceSpans(track, window, 'standby'), yOf('standby') + BAR.y, BAR.height)}
         {bars('stage', stageSpans(track, window), yOf('controller') + BAR.y, BAR.height)}
-        {bars('effect', effectSpans(track, window), yOf('effects') + BAR.y, BAR.height)}
+        {effectSpans(track, window).map((span, at, all) => (
+          <Bar
+            key={`effect ${span.from}`}
+            axis={axis}
+            span={span}
+            y={yOf('effects') + BAR.y}
+            height={BAR.height}
+            name="effect"
+            title={`${titleOf(tracks, span)}: ${span.kind}`}
+            room={axis.xOf(all[at + 1]?.from ?? window[1]) - axis.xOf(span.from)}
+          />
+        ))}
         {marksOf(tracks, mac, window, axis.xOf).map(({ index, lane, count: many }) => {
           const row = tracks.rows[index];
           return (

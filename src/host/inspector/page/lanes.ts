@@ -129,7 +129,7 @@ export const effectSpans = (track: PairTrack | undefined, [from, to]: Window): S
       from: Math.max(index, from),
       to: Math.min(until ?? to, to),
       kind: outcome?.result ?? 'open',
-      label: `${decision.kind} ${outcome?.result ?? 'open'}`,
+      label: outcome === null || outcome.result === 'succeeded' ? decision.kind : `${decision.kind}: ${outcome.result}`,
     }));
 
 export interface FindingSpan extends Span<Severity> {

@@ -26,7 +26,13 @@ export const wallClock = ({ wall_ns }: InspectedEvent): string | null => {
   return Number.isNaN(date.getTime()) ? null : date.toISOString().replace('T', ' ').replace('Z', ' UTC');
 };
 
-const shown = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value));
+/** `{active: true, miiUp: false}` reads `active, not miiUp`. */
+const shown = (value: unknown): string => {
+  if (typeof value !== 'object' || value === null) return String(value);
+  return Object.entries(value)
+    .map(([name, inner]) => (inner === true ? name : inner === false ? `not ${name}` : `${name} ${String(inner)}`))
+    .join(', ');
+};
 
 /** An event in a few words, for the table. */
 export const summary = ({ event, subject }: Row): string => {
