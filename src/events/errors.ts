@@ -78,6 +78,7 @@ export const ERRORS = {
     'Name another one with controlSocket in the configuration.',
   ),
   'control.busy': entry('refused', 'The service has as many control clients as it takes.', 'End one of them, or try again.'),
+  'command.refused': entry('refused', 'The service does not do this now.', 'The message says why.'),
   'inspect.tooLong': entry(
     'refused',
     'The file has more events than a page can show.',

@@ -11,6 +11,8 @@ const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run }>>> = 
   status: () => import('./commands/status.ts'),
   monitor: () => import('./commands/monitor.ts'),
   wait: () => import('./commands/wait.ts'),
+  prepare: () => import('./commands/prepare.ts'),
+  restore: () => import('./commands/restore.ts'),
   explain: () => import('./commands/explain.ts'),
   doctor: () => import('./commands/doctor.ts'),
   replay: () => import('./commands/replay.ts'),

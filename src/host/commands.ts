@@ -9,6 +9,13 @@ const CONFIG: Option = { name: 'config', value: 'FILE', meaning: 'Configuration 
 const STATE_DIR: Option = { name: 'state-dir', value: 'DIR', meaning: 'Folder of the log, instead of the configured one.' };
 const PAIR: Option = { name: 'pair', value: 'MAC', meaning: 'Only the pair with this MAC.' };
 const OUTPUT: Option = { name: 'output', short: 'o', value: 'FILE', meaning: 'Write to this file instead of standard output.' };
+const TIMEOUT = (initial: string): Option => ({
+  name: 'timeout',
+  value: 'SECONDS',
+  range: [0, 86_400],
+  fraction: true,
+  meaning: `Give up after this long; ${initial} unless given.`,
+});
 const SEQ = [1, Number.MAX_SAFE_INTEGER] as const;
 const LOG_OPTIONS = [CONFIG, STATE_DIR, JSON_OUT];
 
@@ -86,17 +93,28 @@ export const COMMANDS: readonly Command[] = [
       PAIR,
       { name: 'stage', value: 'STAGE', choices: STAGES, meaning: 'The stage to wait for.' },
       { name: 'datapath', value: 'PATH', choices: DATAPATHS, meaning: 'The datapath to wait for.' },
-      {
-        name: 'timeout',
-        value: 'SECONDS',
-        range: [0, 86_400],
-        fraction: true,
-        meaning: 'Give up after this long; 60 unless given.',
-      },
+      TIMEOUT('60'),
       ...LOG_OPTIONS,
     ],
     examples: [['netkvm wait --datapath primary --timeout 30', 'until every pair is on its primary']],
     exits: ['done', 'usage', 'timedOut', 'notRunning', 'configuration', 'damaged', 'notPermitted'],
+  },
+  {
+    name: 'prepare',
+    summary: 'Move the traffic to the standby now, because the primary is about to be unplugged.',
+    options: [PAIR, TIMEOUT('5'), ...LOG_OPTIONS],
+    examples: [['netkvm prepare', 'returns when the standby carries']],
+    exits: ['done', 'usage', 'timedOut', 'notRunning', 'configuration', 'damaged', 'notPermitted', 'refused'],
+  },
+  {
+    name: 'restore',
+    summary: 'Give back everything that was changed, and leave the pair alone until a reload (SIGHUP) or a reboot.',
+    options: [PAIR, TIMEOUT('60'), ...LOG_OPTIONS],
+    examples: [
+      ['netkvm restore', 'bonds, addresses and parameters are again what they were; works with the service down, too'],
+      ['netkvm restore --pair 52:54:00:11:22:33', 'one pair only'],
+    ],
+    exits: ['done', 'usage', 'timedOut', 'configuration', 'damaged', 'notPermitted', 'refused'],
   },
   {
     name: 'explain',

@@ -33,13 +33,16 @@ export const carryOut = async (
   signal: AbortSignal,
   ledger: Ledger,
 ): Promise<Outcome> => {
-  if (policy.effects !== 'on') return voided(policy.effects);
-  if (outage && !TOWARD_A_PATH.has(decision.kind)) return voided('the log cannot be written');
+  const { kind } = decision;
+  // What an operator wants back is given back with effects off, too.
+  if (policy.effects !== 'on' && (kind !== 'giveBack' || policy.effects === 'dryRun')) return voided(policy.effects);
+  if (outage && !TOWARD_A_PATH.has(kind)) return voided('the log cannot be written');
+  const limit_ms = policy.effectLimit_ms + (kind === 'takeOver' ? decision.plan.confirm_ms : 0);
   const limit = new AbortController();
   const { promise: late, resolve } = Promise.withResolvers<Outcome>();
-  const cancel = platform.after(policy.effectLimit_ms, () => {
+  const cancel = platform.after(limit_ms, () => {
     // First the outcome, then the signal: an effect that gives up on the signal is a timeout, not a failure of its own.
-    resolve({ result: 'failed', reason: `timeout after ${policy.effectLimit_ms} ms`, observed: false });
+    resolve({ result: 'failed', reason: `timeout after ${limit_ms} ms`, observed: false });
     limit.abort();
   });
   try {

@@ -25,9 +25,12 @@ export const ledgerOf = (decision: Decision, story: Story, recorder: Recorder, n
         await recorder.takeSurely([], now(), cause);
         return known;
       }
-      const size = JSON.stringify(before)?.length ?? Infinity;
-      if (size > BEFORE_CHARS_MAX) throw new Error(`what is to be remembered takes ${size} characters of ${BEFORE_CHARS_MAX}`);
-      const owed: Obligation = { id: `${decision.id}.${kind}`, pair: decision.pair, kind, device, before };
+      const text = JSON.stringify(before) ?? 'null';
+      if (text.length > BEFORE_CHARS_MAX)
+        throw new Error(`what is to be remembered takes ${text.length} characters of ${BEFORE_CHARS_MAX}`);
+      // A copy: what the platform does to its own from here on is not what was before.
+      const copy: unknown = JSON.parse(text);
+      const owed: Obligation = { id: `${decision.id}.${kind}`, pair: decision.pair, kind, device, before: copy };
       try {
         await recorder.takeSurely([{ type: 'obligation.opened', data: owed }], now(), cause);
       } catch (error) {

@@ -39,7 +39,8 @@ export interface LineFields {
   watching: { adapters: number; pairs: number; after_ms: number; log: string; head: number };
   transition: Transition;
   finding: { mac: string | null; code: string; severity: Severity; seq: number; until_seq: number | null; text: string };
-  decision: Pick<Decision, 'id' | 'pair' | 'kind' | 'mode' | 'attempt'> & { seq: number };
+  /** `what` is the decision in words, `plan` its details. */
+  decision: Pick<Decision, 'id' | 'pair' | 'kind' | 'mode' | 'attempt'> & { seq: number; what: string };
   outcome: EventData<'outcome.seen'> & { seq: number };
   gap: { source: string; reason: string; seq: number };
   clockJumped: EventData<'clock.jumped'> & { seq: number };
@@ -95,7 +96,7 @@ const LINES: { readonly [K in LineName]: LineKind<LineFields[K]> } = {
   decision: {
     level: 'info',
     mac: ({ pair }) => pair,
-    text: ({ id, kind, attempt, mode }) => `decision   ${kind} (${id}, ${mode}, attempt ${attempt})`,
+    text: ({ id, kind, attempt, mode, what }) => `decision   ${kind} (${id}, ${mode}, attempt ${attempt}): ${what}`,
   },
   outcome: {
     level: ({ result }) => (result === 'failed' || result === 'refused' ? 'warn' : 'info'),

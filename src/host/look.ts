@@ -35,6 +35,27 @@ export const tellLog = (reader: SqliteReader, until = Infinity): Story => {
   return story;
 };
 
+/**
+ * Follows the log until nothing is missing, at most `limit_s` seconds; returns what is still missing. What is missing is not
+ * asked before event `from`: an order that was just given must be in the story first.
+ */
+export const untilMet = async (
+  reader: SqliteReader,
+  story: Story,
+  missing: () => readonly string[],
+  limit_s: number,
+  from = 0,
+): Promise<readonly string[]> => {
+  const isMet = (): boolean => story.end.seq >= from && missing().length === 0;
+  if (isMet()) return [];
+  for await (const event of reader.follow(story.end.seq + 1, AbortSignal.timeout(limit_s * 1000))) {
+    story.tell(event);
+    if (isMet()) return [];
+  }
+  const lacking = missing();
+  return lacking.length > 0 ? lacking : [`event ${from} is not in the log yet`];
+};
+
 export const openLogOf = (configuration: Configuration): SqliteReader => openReader(configuration.settings.stateDir);
 
 /** What a running service says of itself. */

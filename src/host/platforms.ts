@@ -50,9 +50,13 @@ export const choosePlatform = async (args: Arguments, { settings, policy }: Conf
     const { PlaybackPlatform } = await import('../adapters/playback.ts');
     return { platform: await PlaybackPlatform.open(recording, args.number('speed') ?? 1), policy };
   }
+  return { platform: await systemPlatform(settings), policy };
+};
+
+/** This system as a platform. Errors: `platform.unsupported`, `platform.netlink`. */
+export const systemPlatform = async ({ receiveBuffer_bytes, survey_ms }: Configuration['settings']): Promise<Platform> => {
   if (process.platform !== 'linux')
     throw new NetkvmError('platform.unsupported', `there is no adapter for ${process.platform} yet`);
   const { LinuxPlatform } = await import('../adapters/linux/platform.ts');
-  const { receiveBuffer_bytes, survey_ms } = settings;
-  return { platform: new LinuxPlatform({ receiveBuffer_bytes, surveyInterval_ms: survey_ms }), policy };
+  return new LinuxPlatform({ receiveBuffer_bytes, surveyInterval_ms: survey_ms });
 };

@@ -14,15 +14,18 @@ import type { SettledEntry } from '../machines/history.ts';
 import { isOvertaken } from '../machines/pair.ts';
 import { Story } from '../machines/story.ts';
 import { applied, lossOf, setAsideOf, startOf, voidOf } from './beginning.ts';
+import { wordsOf } from './decision-words.ts';
 import { carryOut, concluded, seqOf, voided } from './effects.ts';
 import { ledgerOf } from './ledger.ts';
 import type { Lines } from './lines.ts';
+import type { Order } from './operator.ts';
 import { type Backlog, type Loss, Recorder } from './recorder.ts';
 import { keepFrom } from './retention.ts';
-import type { Settings } from './settings.ts';
+import { differing, type Settings } from './settings.ts';
 import { Settling } from './settling.ts';
 import type { Supervision } from './supervision.ts';
 import { Timers } from './timers.ts';
+import { Waiters } from './waiters.ts';
 
 /** What a process that runs for years keeps of its story; the log has the rest. */
 const LIMITS = { entries: 1000, findings: 1000 };
@@ -57,6 +60,7 @@ export class Service {
   readonly #platform: Platform;
   readonly #began = performance.now();
   readonly #settling: Settling;
+  readonly #waiters: Waiters;
   #opened: OpenedLog;
   #settings: Retention;
   #policy: Policy;
@@ -81,6 +85,7 @@ export class Service {
     this.#policy = options.policy;
     this.#settings = options.settings;
     this.#opened = options.opened;
+    this.#waiters = new Waiters(this.#platform);
     this.#settling = new Settling(this.#platform, () => this.#story.history);
     this.#saySetAside();
     [this.#story, this.#recorder, this.#timers] = this.#beginOnSound();
@@ -88,6 +93,13 @@ export class Service {
 
   get story(): Story {
     return this.#story;
+  }
+  get policy(): Policy {
+    return this.#policy;
+  }
+  /** It has looked at the world, and hears of every change. */
+  get isWatching(): boolean {
+    return this.#watching;
   }
   get outage(): string | null {
     return this.#recorder.outage;
@@ -119,14 +131,13 @@ export class Service {
 
   /** A new policy (and retention) from here on; returns the names of what changed. */
   reload(policy: Policy, settings: Retention = this.#settings): string[] {
-    const isOther = <T extends object>(one: T, other: T) =>
-      (Object.keys(one) as (keyof T & string)[]).filter((name) => JSON.stringify(one[name]) !== JSON.stringify(other[name]));
     const { checkpointEvents, retentionEvents, retentionDays } = settings;
     const retention = { checkpointEvents, retentionEvents, retentionDays };
-    const changed = isOther(policy, this.#policy);
-    const kept = isOther(retention, this.#settings);
+    const changed = differing(policy, this.#policy);
+    const kept = differing(retention, this.#settings);
     this.#settings = retention;
     this.#policy = policy;
+    this.obey('reload', null, 'SIGHUP');
     if (changed.length > 0) this.#recorder.take([this.#configuration()], this.#platform.now());
     return [...changed, ...kept];
   }
@@ -137,10 +148,19 @@ export class Service {
     return log.prune(log.head() - keep);
   }
 
-  /** Records what an operator asked for, and does it. */
+  /** Records what an operator asked for; what follows from it is the fold’s. */
+  obey(command: Order, pair: string | null, by: string): void {
+    this.#recorder.take([{ type: 'operator.commanded', data: { command, pair, by } }], this.#platform.now());
+  }
+
   survey(by: string): void {
-    this.#recorder.take([{ type: 'operator.commanded', data: { command: 'survey', pair: null, by } }], this.#platform.now());
+    this.obey('survey', null, by);
     this.#platform.survey('operator');
+  }
+
+  /** Whether `isMet` comes to hold within `limit_ms`. */
+  until(isMet: (story: Story) => boolean, limit_ms: number): Promise<boolean> {
+    return this.#waiters.until(() => isMet(this.#story), limit_ms);
   }
 
   /** Ends the service; everything that was folded is in the log, or is said to be lost. */
@@ -278,12 +298,14 @@ export class Service {
 
   #folded(event: Foldable, step: Step): void {
     this.#timers.take(step);
-    for (const decision of step.decisions) this.#lines.decision({ ...decision, seq: event.seq });
+    const nameOf = (ifindex: number): string | undefined => this.#story.guest.adapters.get(ifindex)?.facts.name;
+    for (const decision of step.decisions) this.#lines.decision({ ...decision, seq: event.seq, what: wordsOf(decision, nameOf) });
     if (event.type === 'outcome.seen') this.#lines.outcome({ ...event.data, seq: event.seq });
     if (event.type === 'gap.seen') this.#lines.gap({ ...event.data, seq: event.seq });
     if (event.type === 'clock.jumped') this.#lines.clockJumped({ ...event.data, seq: event.seq });
     if (step.divergence !== null) this.#lines.fault({ text: `the fold disagrees with itself at ${event.seq}` });
     this.#settling.soon();
+    this.#waiters.look();
     this.#sinceCheckpoint += 1;
     if (this.#sinceCheckpoint >= this.#settings.checkpointEvents && this.#story.guest.unconfirmed.length === 0) {
       this.#sinceCheckpoint = 0;
@@ -322,6 +344,7 @@ export class Service {
       log: log.path,
       head: this.#recorder.seq,
     });
+    this.#waiters.look();
     this.#showPairs();
   }
 

@@ -144,3 +144,7 @@ export const fits = ({ initial, min, max, choices }: Key, value: unknown): value
   if (typeof value === 'string') return choices ? choices.includes(value) : value.length <= 4096 && !value.includes('\0');
   return true;
 };
+
+/** Names of the keys that have other values in `other`. */
+export const differing = <T extends object>(one: T, other: T): (keyof T & string)[] =>
+  (Object.keys(one) as (keyof T & string)[]).filter((name) => JSON.stringify(one[name]) !== JSON.stringify(other[name]));

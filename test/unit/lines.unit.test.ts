@@ -23,7 +23,7 @@ const examples: LineFields = {
   watching: { adapters: 3, pairs: 1, after_ms: 120.4, log: '/s/log.db', head: 5 },
   transition,
   finding: { mac, code: 'noPath', severity: 'error', seq: 9, until_seq: null, text: 'no path for 3 s' },
-  decision: { id: 'd7.0', pair: mac, kind: 'bindPrimary', mode: 'bond', attempt: 1, seq: 8 },
+  decision: { id: 'd7.0', pair: mac, kind: 'bindPrimary', mode: 'bond', attempt: 1, seq: 8, what: 'enslave eth1 to bond0' },
   outcome: { decision: 'd7.0', pair: mac, result: 'failed', reason: 'EBUSY', observed: false, seq: 9 },
   gap: { source: 'rtnetlink', reason: 'ENOBUFS', seq: 4 },
   clockJumped: { kind: 'suspended', delta_ns: '1500000000', seq: 4 },

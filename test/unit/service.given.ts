@@ -9,8 +9,8 @@ import { fileURLToPath } from 'node:url';
 import { Observable, Subject } from 'rxjs';
 import { openLog, openReader } from '../../src/adapters/log/sqlite.ts';
 import { verifyLog } from '../../src/adapters/log/verify.ts';
-import { type Outcome, type Platform, realTimer, type Sighting } from '../../src/adapters/platform.ts';
-import type { Adapter, Decision, EventType, Observation, Policy } from '../../src/events/catalogue.ts';
+import { type Ledger, type Outcome, type Platform, realTimer, type Sighting } from '../../src/adapters/platform.ts';
+import type { Adapter, Address, Decision, EventType, Observation, Policy } from '../../src/events/catalogue.ts';
 import type { Clocks, RecordedEvent } from '../../src/events/envelope.ts';
 import { runCli } from '../../src/host/cli.ts';
 import { type Lines, openLogger } from '../../src/host/lines.ts';
@@ -150,7 +150,7 @@ export const SOUND = { problem: null, open: 0, holes: 0, divergence: null };
 
 // A world in this process.
 
-type Perform = (decision: Decision, signal: AbortSignal) => Promise<Outcome>;
+type Perform = (decision: Decision, signal: AbortSignal, ledger: Ledger) => Promise<Outcome>;
 export const succeeded: Outcome = { result: 'succeeded', reason: null, observed: false };
 
 const clocks = (): Clocks => {
@@ -164,6 +164,7 @@ export class World implements Platform {
   readonly adapters = new Map<number, Adapter>();
   readonly performed: Decision[] = [];
   readonly signals: AbortSignal[] = [];
+  readonly addresses: Address[] = [];
   perform: Perform;
   closing: () => Promise<void> = () => Promise.resolve();
   readonly #out = new Subject<Sighting>();
@@ -175,10 +176,10 @@ export class World implements Platform {
 
   constructor(act?: Perform, adapters: readonly Adapter[] = Object.values(bonded)) {
     for (const one of adapters) this.adapters.set(one.ifindex, one);
-    this.perform = (decision, signal) => {
+    this.perform = (decision, signal, ledger) => {
       this.performed.push(decision);
       this.signals.push(signal);
-      return (act ?? ((what) => this.obey(what)))(decision, signal);
+      return (act ?? ((what) => this.obey(what)))(decision, signal, ledger);
     };
   }
 
@@ -201,7 +202,7 @@ export class World implements Platform {
     const adapters = [...this.adapters.values()].map((one) => ({ ...one }));
     this.#out.next({
       at: clocks(),
-      observations: [{ type: 'survey.taken', data: { reason, adapters, functions: [], addresses: [] } }],
+      observations: [{ type: 'survey.taken', data: { reason, adapters, functions: [], addresses: [...this.addresses] } }],
     });
   }
   see(...observations: Observation[]): void {

@@ -9,6 +9,7 @@ import { openControl, type Handlers } from '../control.ts';
 import { interrupted } from '../interrupt.ts';
 import { openLogger, type Lines } from '../lines.ts';
 import { hostFacts, machineId } from '../machine-facts.ts';
+import { operatorHandlers } from '../operator.ts';
 import { choosePlatform } from '../platforms.ts';
 import { Service } from '../service.ts';
 import { Supervision } from '../supervision.ts';
@@ -24,6 +25,7 @@ const configured = (args: Arguments): Configuration =>
   });
 
 const handlersOf = (service: Service, stop: (reason: string) => void): Handlers => ({
+  ...operatorHandlers(service, () => service.policy),
   status: () => Promise.resolve({ pid: process.pid, seq: service.seq, outage: service.outage }),
   survey: ({ by }) => {
     service.survey(typeof by === 'string' ? by.slice(0, 256) : 'control socket');

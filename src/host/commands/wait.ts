@@ -3,7 +3,7 @@
 import { EXIT, NetkvmError } from '../../events/errors.ts';
 import type { Story } from '../../machines/story.ts';
 import type { Run } from '../command.ts';
-import { configurationOf, openLogOf, pairOption, servicePid, tellLog } from '../look.ts';
+import { configurationOf, openLogOf, pairOption, servicePid, tellLog, untilMet } from '../look.ts';
 
 const DEFAULT_LIMIT_S = 60;
 
@@ -33,20 +33,13 @@ export const run: Run = async (args, io) => {
   if (wish.stage === undefined && wish.datapath === undefined)
     throw new NetkvmError('usage.command', 'netkvm wait needs --stage or --datapath');
   const limit_s = args.number('timeout') ?? DEFAULT_LIMIT_S;
-  const signal = AbortSignal.timeout(limit_s * 1000);
   const reader = openLogOf(configuration);
   try {
     const story = tellLog(reader);
-    let lacking = missing(story, wish);
+    let lacking: readonly string[] = missing(story, wish);
     if (lacking.length > 0 && (await servicePid(configuration)) === null)
       throw new NetkvmError('control.unreachable', `${lacking.join('; ')}, and the service is not running`);
-    if (lacking.length > 0) {
-      for await (const event of reader.follow(story.end.seq + 1, signal)) {
-        story.tell(event);
-        lacking = missing(story, wish);
-        if (lacking.length === 0) break;
-      }
-    }
+    lacking = await untilMet(reader, story, () => missing(story, wish), limit_s);
     const met = lacking.length === 0;
     if (args.flag('json'))
       io.stdout.write(`${JSON.stringify({ schemaVersion: 1, met, seq: story.end.seq, missing: lacking })}\n`);
