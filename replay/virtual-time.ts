@@ -25,13 +25,26 @@ export class VirtualTimers {
     }
   }
 
-  /** The next timer that is due at or before `now_ns`, with its own due time; null when none is. */
-  due(now_ns: string): { at_ns: string; data: HappeningOf<'timer.elapsed'>['data'] } | null {
-    let next: Armed | null = null;
-    for (const armed of this.#armed.values()) if (next === null || armed.due_ns < next.due_ns) next = armed;
-    if (next === null || next.due_ns > BigInt(now_ns)) return null;
-    this.#armed.delete(`${next.pair} ${next.timer}`);
-    const { pair, timer, armedBy, due_ns } = next;
-    return { at_ns: due_ns.toString(), data: { pair, timer, armedBy } };
+  clear(): void {
+    this.#armed.clear();
+  }
+
+  /**
+   * The next timer that is due at or before `now_ns` (null: whenever that is), with its own due time; null when none is.
+   * `shift` may say that a timer fires later than it is due, as one on a busy machine does.
+   */
+  due(
+    now_ns: string | null,
+    shift: (timer: { pair: string; timer: string }, due_ns: bigint) => bigint | null = () => null,
+  ): { at_ns: string; data: HappeningOf<'timer.elapsed'>['data'] } | null {
+    let next: { armed: Armed; at: bigint } | null = null;
+    for (const armed of this.#armed.values()) {
+      const at = shift(armed, armed.due_ns) ?? armed.due_ns;
+      if (next === null || at < next.at) next = { armed, at };
+    }
+    if (next === null || (now_ns !== null && next.at > BigInt(now_ns))) return null;
+    const { pair, timer, armedBy } = next.armed;
+    this.#armed.delete(`${pair} ${timer}`);
+    return { at_ns: next.at.toString(), data: { pair, timer, armedBy } };
   }
 }

@@ -142,12 +142,20 @@ export const COMMANDS: readonly Command[] = [
     options: [
       { name: 'until', value: 'SEQ', range: SEQ, meaning: 'Stop after this sequence number (raw capture: line number n).' },
       { name: 'config', value: 'FILE', meaning: 'Policy for a raw capture; a recording carries its own.' },
+      {
+        name: 'with',
+        value: 'CONFIG',
+        meaning: 'What would have been otherwise under this policy; what the file does not name stays as the log has it.',
+      },
+      { name: 'diff', value: 'FILE', meaning: 'Where this other log parts from the first: states, decisions, durations.' },
       { name: 'html', value: 'OUT', meaning: 'Write the inspector’s page with this log in it, to attach to a report.' },
       JSON_OUT,
     ],
+    exclusive: [['with', 'diff']],
     examples: [
       ['netkvm replay migration.jsonl', 'the life cycle, one line a change'],
       ['netkvm replay - --json < guest.jsonl', 'one JSON document'],
+      ['netkvm replay migration.jsonl --with patient.toml', 'what a longer grace time would have done'],
       ['netkvm replay case.jsonl --html case.html', 'statechart, lanes and time travel in one file'],
     ],
     exits: ['done', 'usage', 'configuration', 'damaged', 'notPermitted', 'refused'],
