@@ -1,12 +1,13 @@
 // The Linux platform against real netlink, in network namespaces that this test makes. Needs root and iproute2; where
 // something is missing the test's name says what.
-import { execFile, execFileSync, spawnSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, describe, expect, test } from 'vitest';
+import { missing, probe, skipped } from './namespace.ts';
 
 interface State {
   readonly adapters: readonly { readonly ifindex: number; readonly name: string }[];
@@ -23,18 +24,7 @@ interface Result {
 }
 
 const SCENARIO = fileURLToPath(new URL('scenario.ts', import.meta.url));
-const probe = (...commands: string[]): string | null => {
-  const { error, status, stderr } = spawnSync('unshare', ['-n', 'sh', '-c', commands.join(' && ')], { encoding: 'utf8' });
-  return error === undefined && status === 0 ? null : (stderr?.trim().split('\n')[0] ?? String(error));
-};
-const missing = (): string | null => {
-  if (process.platform !== 'linux') return 'this is not Linux';
-  if (process.getuid?.() !== 0) return 'not root';
-  const why = probe('ip link add v0 type veth peer name v1');
-  return why === null ? null : `no veth in a new namespace: ${why}`;
-};
 const why = missing();
-const skipped = (reason: string | null): string => (reason === null ? '' : ` (skipped: ${reason})`);
 
 const scratch = mkdtempSync(join(tmpdir(), 'netkvm-netns-'));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));

@@ -7,23 +7,13 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { replayFile } from '../../../replay/replay.ts';
 import type { RecordedEvent } from '../../../src/events/envelope.ts';
 import { cleanUp, eventsIn, folder, netkvm, NETKVM, Running, SOUND, until, verdictOn } from '../../unit/service.given.ts';
+import { missing, probe, skipped } from './namespace.ts';
 
 const MAC = '52:54:00:77:00:01';
 
-const probe = (...commands: string[]): string | null => {
-  const { error, status, stderr } = spawnSync('unshare', ['-mn', 'sh', '-c', commands.join(' && ')], { encoding: 'utf8' });
-  return error === undefined && status === 0 ? null : (stderr?.trim().split('\n')[0] ?? String(error));
-};
-const missing = (): string | null => {
-  if (process.platform !== 'linux') return 'this is not Linux';
-  if (process.getuid?.() !== 0) return 'not root';
-  const why = probe('ip link add v0 type veth peer name v1');
-  return why === null ? null : `no veth in a new namespace: ${why}`;
-};
 const why = missing();
 const noBond = why ?? probe('ip link add b0 type bond mode active-backup');
 const noMount = why ?? probe('mount -t tmpfs -o size=1m tmpfs /mnt');
-const skipped = (reason: string | null): string => (reason === null ? '' : ` (skipped: ${reason})`);
 
 let namespaces = 0;
 const made: string[] = [];
