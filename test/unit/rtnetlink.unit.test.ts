@@ -47,14 +47,14 @@ describe('links', () => {
     expect(
       links.map(({ name, master, linkKind, bond, slaveKind, slave }) => [name, master, linkKind ?? slaveKind, bond ?? slave]),
     ).toEqual([
-      ['bond0', undefined, 'bond', { mode: 1, activeSlave: 2 }],
+      ['bond0', undefined, 'bond', { mode: 1, activeSlave: 2, allSlavesActive: false }],
       ['eth1', 4, 'bond', { active: false, miiUp: false }],
       ['eth0', 4, 'bond', { active: false, miiUp: true }],
       ['eth1', 4, 'bond', { active: true, miiUp: true }],
-      ['bond0', undefined, 'bond', { mode: 1, activeSlave: 3 }],
+      ['bond0', undefined, 'bond', { mode: 1, activeSlave: 3, allSlavesActive: false }],
       ['eth1', 4, 'bond', { active: true, miiUp: true }],
       ['eth0', 4, 'bond', { active: true, miiUp: true }],
-      ['bond0', undefined, 'bond', { mode: 1, activeSlave: 2 }],
+      ['bond0', undefined, 'bond', { mode: 1, activeSlave: 2, allSlavesActive: false }],
     ]);
   });
 

@@ -27,11 +27,13 @@ export const adapterOf = (message: LinkMessage, known: Adapter | undefined, atla
     carrier: message.carrier ?? message.lowerUp,
     master: message.master ?? null,
     kind: message.linkKind ?? null,
-    bond: message.bond ?? null,
+    bond: bondOf(message) ?? null,
     slave: message.slave ?? null,
     protocols: null,
   };
 };
+
+const bondOf = ({ bond }: LinkMessage): Adapter['bond'] | undefined => bond && { mode: bond.mode, activeSlave: bond.activeSlave };
 
 const amended = (message: LinkMessage, known: Adapter): Adapter => ({
   ...known,
@@ -42,7 +44,7 @@ const amended = (message: LinkMessage, known: Adapter): Adapter => ({
   mtu: message.mtu ?? known.mtu,
   carrier: message.carrier ?? known.carrier,
   master: message.master ?? known.master,
-  bond: message.bond ?? known.bond,
+  bond: bondOf(message) ?? known.bond,
   slave: message.slave ?? known.slave,
 });
 

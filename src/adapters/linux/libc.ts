@@ -4,24 +4,28 @@ import koffi from 'koffi';
 import { NetkvmError } from '../../events/errors.ts';
 
 type Bytes = Uint8Array | Uint32Array;
-interface Async {
-  (fds: Bytes, count: number, timeout_ms: number): number;
-  async(fds: Bytes, count: number, timeout_ms: number, done: (error: Error | null, ready: number) => void): void;
+/** A call that may be made here, or in a thread of libuv's pool. */
+interface Async<A extends readonly unknown[]> {
+  (...args: A): number;
+  async(...args: [...A, done: (error: Error | null, result: number) => void]): void;
 }
 
 export interface Libc {
   socket(family: number, type: number, protocol: number): number;
   bind(fd: number, address: Bytes, length: number): number;
   setsockopt(fd: number, level: number, option: number, value: Bytes, length: number): number;
-  recvfrom(fd: number, into: Bytes, size: number, flags: number, address: Bytes, addressLength: Bytes): number;
-  send(fd: number, bytes: Bytes, size: number, flags: number): number;
+  readonly recvfrom: Async<
+    [fd: number, into: Bytes, size: number, flags: number, address: Bytes | null, addressLength: Bytes | null]
+  >;
+  readonly send: Async<[fd: number, bytes: Bytes, size: number, flags: number]>;
   sendto(fd: number, bytes: Bytes, size: number, flags: number, address: Bytes, addressLength: number): number;
+  lseek(fd: number, offset: number, whence: number): number;
   read(fd: number, into: Bytes, size: number): number;
   write(fd: number, bytes: Bytes, size: number): number;
   close(fd: number): number;
   eventfd(initial: number, flags: number): number;
   clock_gettime(clock: number, into: Bytes): number;
-  readonly poll: Async;
+  readonly poll: Async<[fds: Bytes, count: number, timeout_ms: number]>;
 }
 
 const open = (): ReturnType<typeof koffi.load> => {
@@ -40,15 +44,16 @@ export const libc = (): Libc => {
     socket: library.func('int socket(int, int, int)'),
     bind: library.func('int bind(int, const void *, uint32_t)'),
     setsockopt: library.func('int setsockopt(int, int, int, const void *, uint32_t)'),
-    recvfrom: library.func('int64_t recvfrom(int, void *, size_t, int, void *, void *)'),
-    send: library.func('int64_t send(int, const void *, size_t, int)'),
+    recvfrom: library.func('int64_t recvfrom(int, void *, size_t, int, void *, void *)') as unknown as Libc['recvfrom'],
+    send: library.func('int64_t send(int, const void *, size_t, int)') as unknown as Libc['send'],
     sendto: library.func('int64_t sendto(int, const void *, size_t, int, const void *, uint32_t)'),
+    lseek: library.func('int64_t lseek(int, int64_t, int)'),
     read: library.func('int64_t read(int, void *, size_t)'),
     write: library.func('int64_t write(int, const void *, size_t)'),
     close: library.func('int close(int)'),
     eventfd: library.func('int eventfd(unsigned int, int)'),
     clock_gettime: library.func('int clock_gettime(int, void *)'),
-    poll: library.func('int poll(void *, uint64_t, int)') as unknown as Async,
+    poll: library.func('int poll(void *, uint64_t, int)') as unknown as Libc['poll'],
   };
   return loaded;
 };

@@ -51,9 +51,15 @@ export interface LinkMessage extends Header {
   carrier: boolean | undefined;
   /** IFLA_INFO_KIND. */
   linkKind: string | undefined;
-  bond: { mode: number; activeSlave: number | null } | undefined;
+  bond: { mode: number; activeSlave: number | null; allSlavesActive: boolean } | undefined;
   slaveKind: string | undefined;
   slave: { active: boolean; miiUp: boolean } | undefined;
+  /** IFLA_LINK: ifindex of the device below, of a VLAN for instance. */
+  lower: number | undefined;
+  /** IFLA_TXQLEN. */
+  queueLength: number | undefined;
+  /** IFLA_INFO_DATA of a VLAN, as it is. */
+  vlan: Uint8Array | undefined;
   /** IFLA_PARENT_DEV_BUS_NAME and IFLA_PARENT_DEV_NAME (Linux 5.14 and newer). */
   parentBus: string | undefined;
   parentDevice: string | undefined;
@@ -68,7 +74,9 @@ const IFLA = {
   address: 1,
   ifname: 3,
   mtu: 4,
+  link: 5,
   master: 10,
+  queueLength: 13,
   operState: 16,
   linkInfo: 18,
   stats64: 23,
@@ -79,7 +87,7 @@ const IFLA = {
   parentBus: 57,
 } as const;
 const INFO = { kind: 1, data: 2, slaveKind: 4, slaveData: 5 } as const;
-const BOND = { mode: 1, activeSlave: 2 } as const;
+const BOND = { mode: 1, activeSlave: 2, allSlavesActive: 17 } as const;
 const BOND_SLAVE = { state: 1, miiStatus: 2 } as const;
 const AF_UNSPEC = 0;
 const IFINFO_BYTES = 16;
@@ -96,6 +104,7 @@ const readLinkInfo = (link: LinkMessage, bytes: Uint8Array, from: number, to: nu
     else if (type === INFO.data) data = at;
     else if (type === INFO.slaveData) slaveData = at;
   }
+  if (data !== 0 && link.linkKind === 'vlan') link.vlan = bytes.slice(data + ATTRIBUTE_BYTES, data + u16(bytes, data));
   if (data !== 0 && link.linkKind === 'bond') link.bond = readBond(bytes, data + ATTRIBUTE_BYTES, data + u16(bytes, data));
   if (slaveData !== 0 && link.slaveKind === 'bond')
     link.slave = readSlave(bytes, slaveData + ATTRIBUTE_BYTES, slaveData + u16(bytes, slaveData));
@@ -104,6 +113,7 @@ const readLinkInfo = (link: LinkMessage, bytes: Uint8Array, from: number, to: nu
 const readBond = (bytes: Uint8Array, from: number, to: number): NonNullable<LinkMessage['bond']> => {
   let mode = 0;
   let activeSlave: number | null = null;
+  let allSlavesActive = false;
   for (let at = from, end; to - at >= ATTRIBUTE_BYTES; at = align(end)) {
     end = attributeEnd(bytes, at, to);
     const value = at + ATTRIBUTE_BYTES;
@@ -114,9 +124,12 @@ const readBond = (bytes: Uint8Array, from: number, to: number): NonNullable<Link
     } else if (type === BOND.activeSlave) {
       need(value, end, 4, 'IFLA_BOND_ACTIVE_SLAVE');
       activeSlave = u32(bytes, value) || null;
+    } else if (type === BOND.allSlavesActive) {
+      need(value, end, 1, 'IFLA_BOND_ALL_SLAVES_ACTIVE');
+      allSlavesActive = bytes[value] === 1;
     }
   }
-  return { mode, activeSlave };
+  return { mode, activeSlave, allSlavesActive };
 };
 
 /** BOND_STATE_ACTIVE and BOND_LINK_UP are both 0 (linux/if_bonding.h). */
@@ -161,6 +174,14 @@ const readLinkAttribute = (link: LinkMessage, type: number, bytes: Uint8Array, f
     case IFLA.master:
       need(from, to, 4, 'IFLA_MASTER');
       link.master = u32(bytes, from);
+      break;
+    case IFLA.link:
+      need(from, to, 4, 'IFLA_LINK');
+      link.lower = u32(bytes, from);
+      break;
+    case IFLA.queueLength:
+      need(from, to, 4, 'IFLA_TXQLEN');
+      link.queueLength = u32(bytes, from);
       break;
     case IFLA.operState:
       need(from, to, 1, 'IFLA_OPERSTATE');
@@ -221,6 +242,9 @@ export const readLink = (header: Header, gone: boolean, bytes: Uint8Array, from:
     bond: undefined,
     slaveKind: undefined,
     slave: undefined,
+    lower: undefined,
+    queueLength: undefined,
+    vlan: undefined,
     parentBus: undefined,
     parentDevice: undefined,
     event: undefined,

@@ -43,8 +43,8 @@ export class NetlinkSockets {
   readonly #libc = libc();
   readonly #fds: { readonly [S in Source]: number };
   readonly #wakeFd: number;
-  /** Three struct pollfd: descriptor (32 bits), events (16), what happened (16). */
-  readonly #pollFds = new Uint8Array(24);
+  /** Four struct pollfd: descriptor (32 bits; one that is -1 is passed over), events (16), what happened (16). */
+  readonly #pollFds = new Uint8Array(32);
   readonly #polled = new DataView(this.#pollFds.buffer);
   readonly #word = new Uint8Array(8);
   /** Whether a socket may have something to read: saves the calls that would only say no. */
@@ -76,7 +76,7 @@ export class NetlinkSockets {
       for (const fd of opened) this.#libc.close(fd);
       throw error;
     }
-    [this.#fds.uevent, this.#fds.rtnetlink, this.#wakeFd].forEach((fd, index) => {
+    [this.#fds.uevent, this.#fds.rtnetlink, this.#wakeFd, -1].forEach((fd, index) => {
       this.#polled.setInt32(index * 8, fd, true);
       this.#polled.setInt16(index * 8 + 4, POLLIN, true);
     });
@@ -108,6 +108,12 @@ export class NetlinkSockets {
     }
     return fd;
   }
+
+  /** One more file that ends a wait when it can be read; `watched` then says so. */
+  watch(fd: number): void {
+    this.#polled.setInt32(24, fd, true);
+  }
+  watched = false;
 
   /** The next datagram, if there is one. MSG_TRUNC makes the kernel tell the length of one that did not fit. */
   receive(source: Source): Received {
@@ -149,13 +155,14 @@ export class NetlinkSockets {
   wait(timeout_ms: number, ready: () => void): void {
     if (this.#waiting || this.#closed) throw new Error('a wait is under way, or the sockets are closed');
     this.#waiting = true;
-    this.#libc.poll.async(this.#pollFds, 3, Math.min(Math.max(timeout_ms, 0), LONGEST_WAIT_MS), (_error, count) => {
+    this.#libc.poll.async(this.#pollFds, 4, Math.min(Math.max(timeout_ms, 0), LONGEST_WAIT_MS), (_error, count) => {
       this.#waiting = false;
       if (count < 0)
         setTimeout(ready, PAUSE_MS); // A signal (EINTR), or no memory: not in a tight loop.
       else {
         if (this.#happened(0)) this.#ready.uevent = true;
         if (this.#happened(1)) this.#ready.rtnetlink = true;
+        this.watched = this.#happened(3);
         if (this.#happened(2)) this.#libc.read(this.#wakeFd, this.#word, 8);
         ready();
       }

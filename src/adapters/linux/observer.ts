@@ -64,6 +64,11 @@ export class Observer {
     };
   }
 
+  /** An adapter as the messages so far tell it. */
+  adapter(ifindex: number): Adapter | undefined {
+    return this.#adapters.get(ifindex);
+  }
+
   /** One datagram of NETLINK_ROUTE. Damage gives a `gap.seen` after whatever was readable before it. */
   rtnetlink(bytes: Uint8Array): Observation[] {
     const { messages, failure } = decodeRtnetlink(bytes);
@@ -80,6 +85,12 @@ export class Observer {
     if (event.kind === 'failed') out.push(...this.lost('uevent', event.failure));
     else this.#hardware(event, out);
     return out;
+  }
+
+  /** The kernel's log says that the slot of this device (an address without its function) is about to lose its power. */
+  slotPoweringOff(device: string): Observation[] {
+    const below = this.#functions.list().filter(({ address }) => address.startsWith(`${device}.`));
+    return below.map(({ address }) => ({ type: 'departure.signalled', data: { address, sign: 'slotPowerOff' } }));
   }
 
   /** Messages were lost: what is known may be stale, and a dump that is being collected lacks something. */

@@ -1,6 +1,6 @@
 // Linux as a platform: hears the kernel's messages, and tells what changed. One turn reads what has arrived, up to a
 // bound, and gives one sighting; the rest waits in the kernel's buffer. When that overflows, the kernel says so, the gap is
-// reported, and a survey follows. Observing needs no privileges.
+// reported, and a survey follows. Observing needs no privileges; what acts is in effects/.
 import { readFileSync } from 'node:fs';
 import { Observable, Subject } from 'rxjs';
 import type { Decision, Observation } from '../../events/catalogue.ts';
@@ -8,6 +8,8 @@ import type { Clocks } from '../../events/envelope.ts';
 import { type Ledger, type Outcome, type Platform, realTimer, type Sighting } from '../platform.ts';
 import type { RawMessage } from './capture-writer.ts';
 import { ClockWatch, readClocks } from './clocks.ts';
+import { LinuxEffects } from './effects/effects.ts';
+import { deviceInSlot, KernelLog } from './kernel-log.ts';
 import { NetlinkSockets, RECEIVE_BUFFER_BYTES } from './netlink.ts';
 import { Observer, type Source } from './observer.ts';
 import { Surveyor, SURVEY_INTERVAL_MS } from './surveyor.ts';
@@ -18,6 +20,8 @@ export interface LinuxOptions {
   readonly surveyInterval_ms?: number;
   /** Where sysfs is mounted. */
   readonly sysfs?: string;
+  /** The kernel's log, read for early signs. */
+  readonly kernelLog?: string;
 }
 
 /** Datagrams a turn reads of each socket before others get a turn. */
@@ -43,8 +47,11 @@ export class LinuxPlatform implements Platform {
   readonly #raw = new Subject<RawMessage>();
   readonly #sockets: NetlinkSockets;
   readonly #observer = new Observer();
+  readonly #effects = new LinuxEffects((ifindex) => this.#observer.adapter(ifindex));
   readonly #surveyor: Surveyor;
   readonly #clocks = new ClockWatch();
+  readonly #sysfs: string;
+  readonly #kernelLog: KernelLog | null;
   #early: Observation[] | null = [];
   #started = false;
   #closing: (() => void) | null = null;
@@ -57,9 +64,13 @@ export class LinuxPlatform implements Platform {
     receiveBuffer_bytes = RECEIVE_BUFFER_BYTES,
     surveyInterval_ms = SURVEY_INTERVAL_MS,
     sysfs = '/sys',
+    kernelLog = '/dev/kmsg',
   }: LinuxOptions = {}) {
     this.#sockets = new NetlinkSockets(receiveBuffer_bytes);
     this.#surveyor = new Surveyor(this.#sockets, this.#observer, (adapters) => readInventory(adapters, sysfs), surveyInterval_ms);
+    this.#sysfs = sysfs;
+    this.#kernelLog = KernelLog.open(kernelLog);
+    if (this.#kernelLog !== null) this.#sockets.watch(this.#kernelLog.fd);
     this.datagrams = this.#raw.asObservable();
     this.sightings = new Observable<Sighting>((subscriber) => {
       let surveyed = false;
@@ -81,8 +92,8 @@ export class LinuxPlatform implements Platform {
     this.#sockets.wake();
   }
 
-  perform(_decision: Decision, _signal: AbortSignal, _ledger: Ledger): Promise<Outcome> {
-    return Promise.resolve({ result: 'refused', reason: 'effects are not available on this platform yet', observed: false });
+  perform(decision: Decision, signal: AbortSignal, ledger: Ledger): Promise<Outcome> {
+    return this.#effects.perform(decision, signal, ledger);
   }
 
   now(): Clocks {
@@ -104,16 +115,17 @@ export class LinuxPlatform implements Platform {
   }
 
   close(): Promise<void> {
-    this.#closed ??= new Promise((resolve) => {
+    this.#closed ??= new Promise<void>((resolve) => {
       this.#closing = () => {
         this.#sockets.close();
+        this.#kernelLog?.close();
         this.#out.complete();
         this.#raw.complete();
         resolve();
       };
       if (this.#started) this.#sockets.wake();
       else this.#closing();
-    });
+    }).then(() => this.#effects.close());
     return this.#closed;
   }
 
@@ -133,6 +145,7 @@ export class LinuxPlatform implements Platform {
     const { at, jumps } = this.#clocks.look();
     const observations: Observation[] = [...jumps];
     if (jumps.some(({ data }) => data.kind === 'suspended')) this.#surveyor.want('suspended');
+    if (this.#sockets.watched) observations.push(...this.#readKernelLog());
     const drained = this.#drain(at, observations);
     const time_ms = now_ms();
     if (observations.some((one) => this.#observer.movesPath(one))) this.#surveyor.follow(time_ms);
@@ -140,6 +153,11 @@ export class LinuxPlatform implements Platform {
     this.#tell(at, observations);
     if (drained) this.#sockets.wait(Math.min(TICK_MS, this.#surveyor.pause(time_ms)), () => this.#turn());
     else setImmediate(() => this.#turn());
+  }
+
+  #readKernelLog(): Observation[] {
+    const devices = (this.#kernelLog?.read() ?? []).map((slot) => deviceInSlot(slot, this.#sysfs));
+    return devices.flatMap((device) => (device === null ? [] : this.#observer.slotPoweringOff(device)));
   }
 
   /** Reads one datagram of each socket by turns, which keeps the two streams in their order. True when both are empty. */

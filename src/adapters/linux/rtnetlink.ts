@@ -60,7 +60,12 @@ const readAddress = (header: Header, gone: boolean, bytes: Uint8Array, from: num
 };
 
 /** struct nlmsgerr and its extended acknowledgement (NLMSGERR_ATTR_MSG = 1), netlink(7). */
-const readError = (header: Header, flags: number, bytes: Uint8Array, from: number, to: number): Message => {
+export const readError = (
+  flags: number,
+  bytes: Uint8Array,
+  from: number,
+  to: number,
+): { readonly errno: number; readonly text: string | null } => {
   need(from, to, 4, 'an nlmsgerr');
   const errno = 0 - i32(bytes, from);
   let message: string | null = null;
@@ -73,7 +78,7 @@ const readError = (header: Header, flags: number, bytes: Uint8Array, from: numbe
       if (attributeType(bytes, at) === 1) message = text(bytes, at + ATTRIBUTE_BYTES, end);
     }
   }
-  return { kind: 'error', ...header, errno, text: message };
+  return { errno, text: message };
 };
 
 const readMessage = (header: Header, flags: number, bytes: Uint8Array, start: number, to: number): Message | null => {
@@ -89,7 +94,7 @@ const readMessage = (header: Header, flags: number, bytes: Uint8Array, start: nu
     case MSG.done:
       return { kind: 'done', ...header, errno: to - from >= 4 ? 0 - i32(bytes, from) : 0 };
     case MSG.error:
-      return readError(header, flags, bytes, from, to);
+      return { kind: 'error', ...header, ...readError(flags, bytes, from, to) };
     case MSG.overrun:
       return { kind: 'overrun', ...header };
     default:

@@ -1,0 +1,70 @@
+// What a takeover writes down before it changes anything, and how that is read again, perhaps by a later process. The log
+// holds it as plain JSON: it is checked like any other input. Pure.
+import { BEFORE_CHARS_MAX } from '../../../events/catalogue.ts';
+import type { LinkMessage } from '../link-message.ts';
+import { hex, unhex } from './entries.ts';
+import type { Standing } from './moving.ts';
+import { Stop } from './standing.ts';
+
+/** A link as it can be made again. */
+export interface Shape {
+  readonly ifindex: number;
+  readonly name: string;
+  readonly mac: string | null;
+  readonly mtu: number;
+  readonly up: boolean;
+  readonly queueLength: number;
+  /** IFLA_INFO_DATA of a VLAN, hexadecimal. */
+  readonly vlan: string | null;
+}
+export interface Placed {
+  readonly link: Shape;
+  readonly standing: Standing;
+}
+export interface Before extends Placed {
+  readonly version: 1;
+  /** Name of the bond. */
+  readonly bond: string;
+  readonly vlans: readonly Placed[];
+}
+
+export const shapeOf = ({ ifindex, name, mac, mtu, up, queueLength, vlan }: LinkMessage): Shape => {
+  if (name === undefined || mtu === undefined) throw new Stop('failed', `link ${ifindex} does not say its name and MTU`);
+  return { ifindex, name, mac: mac ?? null, mtu, up, queueLength: queueLength ?? 0, vlan: vlan === undefined ? null : hex(vlan) };
+};
+export const vlanData = ({ vlan, name }: Shape): Uint8Array => {
+  if (vlan === null) throw new Stop('failed', `${name} is no VLAN`);
+  return unhex(vlan);
+};
+
+/** Throws Stop (refused) for more than the log takes: what cannot be recorded is not changed. */
+export const recordable = (before: Before): Before => {
+  const { length } = JSON.stringify(before);
+  if (length <= BEFORE_CHARS_MAX) return before;
+  throw new Stop(
+    'refused',
+    `too much stands on ${before.link.name} to be recorded: ${length} characters, at most ${BEFORE_CHARS_MAX}`,
+  );
+};
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+const isEntries = (value: unknown): boolean => Array.isArray(value) && value.every(isObject);
+const isPlaced = (value: unknown): value is Placed => {
+  if (!isObject(value) || !isObject(value['link']) || !isObject(value['standing'])) return false;
+  const { link, standing } = value;
+  return (
+    ['ifindex', 'mtu', 'queueLength'].every((name) => Number.isInteger(link[name])) &&
+    typeof link['name'] === 'string' &&
+    typeof link['up'] === 'boolean' &&
+    ['mac', 'vlan'].every((name) => link[name] === null || typeof link[name] === 'string') &&
+    ['addresses', 'routes', 'rules', 'neighbours'].every((name) => isEntries(standing[name]))
+  );
+};
+
+/** Throws Stop (refused) if it is not what a takeover of this version writes. */
+export const readBefore = (value: unknown): Before => {
+  const fine = isPlaced(value) && isObject(value) && value['version'] === 1 && typeof value['bond'] === 'string';
+  if (fine && Array.isArray(value['vlans']) && value['vlans'].every(isPlaced)) return value as unknown as Before;
+  throw new Stop('refused', 'what was before the takeover cannot be read: give the addresses back by hand');
+};
