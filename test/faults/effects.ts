@@ -166,7 +166,7 @@ export const EFFECT_FAULTS: readonly Fault[] = [
       });
       const [bind] = life.all('decision.made');
       deepEqual([foreign], [{ ...foreign, ifindex: bind?.data.primary?.ifindex, master: null, up: false }]);
-      deepEqual([life.decided, life.findings().includes('foreignMac')], [['bindPrimary failed'], true]);
+      deepEqual([life.decided, life.findings().includes('wrongMac')], [['bindPrimary failed'], true]);
     },
   },
   {

@@ -51,7 +51,7 @@ const unpaired = async (mac: string): Promise<Life> => {
 };
 const match = (life: Life, mac: string): void => {
   ok(life.at(50_000).startsWith('fallback standby'));
-  ok(life.texts.some((text) => text.includes(`came with MAC ${mac}`)));
+  ok(life.findings().includes('wrongMac') && life.texts.some((text) => text.includes(mac)));
   const vf = life.run.world.kernel.adapters().find((one) => one.mac === mac);
   deepEqual([vf?.master, vf?.up], [null, false]);
 };

@@ -41,11 +41,13 @@ export class SimulatedBonds {
     if (slave.up) return 'EPERM';
     if ((slave.card?.mtuMax ?? 65_536) < bond.mtu) return 'EINVAL';
     if (state.slaves.size === 0) bond.mac = slave.mac;
-    state.slaves.add(slave);
-    slave.master = bond;
     slave.mtu = bond.mtu;
     slave.mac = bond.mac;
+    // It is set up, and heard of, before it has its master: so say the captures.
     this.#kernel.open(slave, true);
+    this.#kernel.publish();
+    state.slaves.add(slave);
+    slave.master = bond;
     slave.miiUp = slave.carrier;
     this.#reselect(bond);
     this.#kernel.publish();
