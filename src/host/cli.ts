@@ -18,6 +18,7 @@ const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run }>>> = 
   replay: () => import('./commands/replay.ts'),
   timeline: () => import('./commands/timeline.ts'),
   inspect: () => import('./commands/inspect.ts'),
+  stats: () => import('./commands/stats.ts'),
   record: () => import('./commands/record.ts'),
   log: () => import('./commands/log.ts'),
   config: () => import('./commands/config.ts'),

@@ -193,6 +193,17 @@ export const COMMANDS: readonly Command[] = [
     exits: ['done', 'usage', 'damaged', 'refused'],
   },
   {
+    name: 'stats',
+    summary: 'Count over many logs: how long failovers took, what was lost, what was found.',
+    positionals: [{ name: 'FILE', words: 10_000, meaning: 'Recordings or raw captures; without one the log is counted.' }],
+    options: LOG_OPTIONS,
+    examples: [
+      ['netkvm stats', 'this machine so far'],
+      ['netkvm stats cases/*.jsonl --json', 'many recordings, for a plot'],
+    ],
+    exits: ['done', 'usage', 'notRunning', 'configuration', 'damaged', 'notPermitted', 'refused'],
+  },
+  {
     name: 'record',
     summary: 'Record what this system says, without a service, until Ctrl-C.',
     options: [
@@ -299,7 +310,9 @@ export const COMMANDS: readonly Command[] = [
 export const usageOf = ({ name, positionals = [], options }: Command): string =>
   [
     `netkvm ${name}`,
-    ...positionals.map((one) => (one.required ? `${one.name}${(one.words ?? 1) > 1 ? '...' : ''}` : `[${one.name}]`)),
+    ...positionals.map((one) =>
+      one.required ? `${one.name}${(one.words ?? 1) > 1 ? '...' : ''}` : `[${one.name}${(one.words ?? 1) > 2 ? '...' : ''}]`,
+    ),
     ...options.map(
       (option) => `[${option.short ? `-${option.short}` : `--${option.name}`}${option.value ? ` ${option.value}` : ''}]`,
     ),
