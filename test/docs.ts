@@ -9,6 +9,9 @@ import { ERRORS, EXIT } from '../src/events/errors.ts';
 import { EXIT_MEANINGS, optionHead, optionText } from '../src/host/commands/help.ts';
 import { COMMANDS, usageOf } from '../src/host/commands.ts';
 import { FILE_BYTES_MAX } from '../src/host/config.ts';
+import { METRICS } from '../src/host/metrics.ts';
+import { STEP_MEANINGS, STEPS } from '../replay/timeline/episodes.ts';
+import { DURATIONS } from '../replay/stats.ts';
 import { KEYS, PAIR_KEYS, PAIRS_MAX, PARAMETER_KEYS, PARAMETER_RANGES, rangeOf } from '../src/host/settings.ts';
 import { BECAUSE, FINDINGS } from '../src/machines/reasons.ts';
 import { chartMermaid, chartRows, chartStates, chartSvg } from './docs-chart.ts';
@@ -181,6 +184,32 @@ export const chartPage = (): string =>
     `\`\`\`mermaid\n${chartMermaid()}\n\`\`\``,
   );
 
+export const figuresPage = (): string =>
+  page(
+    'Figures',
+    '## Metrics',
+    'The service serves them to Prometheus at http://127.0.0.1:PORT/metrics when the configuration names a `metricsPort`. Counters count from the start of the process.',
+    table(
+      ['metric', 'type', 'labels', 'meaning'],
+      Object.entries(METRICS).map(([name, { type, labels, help }]) => [code(name), type, labels.map(code).join(', '), help]),
+    ),
+    '## Durations',
+    '`netkvm stats` gives the distribution of each: count, smallest, largest, mean, and the smallest sample that 50, 90 and 99 of 100 do not exceed.',
+    table(
+      ['duration', 'meaning'],
+      Object.entries(DURATIONS).map(([name, meaning]) => [code(name), meaning]),
+    ),
+    '## Steps of an episode',
+    'What `netkvm timeline` tells of each time that a primary left. A step that nobody saw is not there.',
+    table(
+      ['step', 'meaning'],
+      STEPS.map((name) => [code(name), STEP_MEANINGS[name]]),
+    ),
+    'A guest’s clock is put on the hosts’ axis by cause and effect: what the guest saw after something on a host (it was asked to let the primary go, it was resumed, a device was plugged) bounds the offset of their clocks from below, what a host saw after something in the guest (the slot was let go) from above. Between STOP and RESUME the guest’s clock stands still or runs on, so that each time in which a host ran the guest has an offset of its own. The estimate is the quickest chain of cause and effect; the bounds are printed with it. Two hosts’ clocks are taken to agree unless cause would come after effect.',
+    '## What a re-run can say',
+    '`netkvm replay LOG --with CONFIG` observes again what the log observed, lets timers run on the log’s clock with the other policy’s delays, and decides anew. For each pair this is certain while the decisions are the recorded ones, whose outcomes were recorded. At the first one that is not, it says what it can, and stops: a decision that the log has and the re-run has not is waited for, on timers alone, because facts after it may have followed from it; a decision that the log has not has no outcome that anybody could know.',
+  );
+
 interface Page {
   /** From the root of the project. */
   readonly path: string;
@@ -198,6 +227,7 @@ export const PAGES: readonly Page[] = [
   { path: 'docs/events.schema.json', text: eventsSchema, parser: 'json' },
   { path: 'docs/faults.md', text: faultsPage },
   { path: 'docs/findings.md', text: findingsPage },
+  { path: 'docs/figures.md', text: figuresPage },
 ];
 
 export const fileOf = ({ path }: Page): string => fileURLToPath(new URL(`../${path}`, import.meta.url));

@@ -18,6 +18,7 @@ import { wordsOf } from './decision-words.ts';
 import { carryOut, concluded, seqOf, voided } from './effects.ts';
 import { ledgerOf } from './ledger.ts';
 import type { Lines } from './lines.ts';
+import type { Meters } from './metrics.ts';
 import type { Order } from './operator.ts';
 import { type Backlog, type Loss, Recorder } from './recorder.ts';
 import { keepFrom } from './retention.ts';
@@ -42,6 +43,8 @@ export interface ServiceOptions {
   readonly settings: Retention;
   readonly policy: Policy;
   readonly lines: Lines;
+  /** Counts what is folded. */
+  readonly meters?: Meters;
   readonly version: string;
   /** Facts about this machine for the record: kernel, system, host name. */
   readonly host: Readonly<Record<string, string>>;
@@ -297,6 +300,7 @@ export class Service {
   }
 
   #folded(event: Foldable, step: Step): void {
+    this.#options.meters?.note(event, step);
     this.#timers.take(step);
     const nameOf = (ifindex: number): string | undefined => this.#story.guest.adapters.get(ifindex)?.facts.name;
     for (const decision of step.decisions) this.#lines.decision({ ...decision, seq: event.seq, what: wordsOf(decision, nameOf) });

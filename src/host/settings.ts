@@ -23,6 +23,7 @@ export interface Settings {
   readonly checkpointEvents: number;
   readonly retentionEvents: number;
   readonly retentionDays: number;
+  readonly metricsPort: number;
 }
 
 export const SETTINGS: { readonly [K in keyof Settings]: Setting } = {
@@ -66,6 +67,12 @@ export const SETTINGS: { readonly [K in keyof Settings]: Setting } = {
     min: 1,
     max: 36_500,
     meaning: 'Days after which an event is pruned, with its whole segment.',
+  },
+  metricsPort: {
+    initial: 0,
+    min: 0,
+    max: 65_535,
+    meaning: 'Port on 127.0.0.1 at which Prometheus finds the metrics (/metrics); 0: none.',
   },
 };
 

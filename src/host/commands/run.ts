@@ -2,12 +2,14 @@
 // the control socket, then the platform; and the other way round at the end.
 import { openLog } from '../../adapters/log/sqlite.ts';
 import type { Platform } from '../../adapters/platform.ts';
+import { MACHINE_VERSION } from '../../machines/guest.ts';
 import { EXIT, NetkvmError } from '../../events/errors.ts';
 import type { Arguments, Run } from '../command.ts';
 import { type Configuration, loadConfig } from '../config.ts';
 import { openControl, type Handlers } from '../control.ts';
 import { interrupted } from '../interrupt.ts';
 import { openLogger, type Lines } from '../lines.ts';
+import { Meters, metricsText } from '../metrics.ts';
 import { hostFacts, machineId } from '../machine-facts.ts';
 import { operatorHandlers } from '../operator.ts';
 import { choosePlatform } from '../platforms.ts';
@@ -43,7 +45,7 @@ const handlersOf = (service: Service, stop: (reason: string) => void): Handlers 
 });
 
 /** Settings that only a start can change. */
-const FIXED = ['stateDir', 'controlSocket', 'logLevel', 'survey_ms', 'receiveBuffer_bytes'] as const;
+const FIXED = ['stateDir', 'controlSocket', 'logLevel', 'survey_ms', 'receiveBuffer_bytes', 'metricsPort'] as const;
 
 /** SIGHUP: read the file again; a broken one changes nothing. */
 const reload = (args: Arguments, service: Service, lines: Lines, started: Settings): void => {
@@ -94,6 +96,22 @@ const controlOf = (path: string, service: Service, lines: Lines, stop: (reason: 
     return null;
   });
 
+/** The metrics, where they are wanted; without them the service still does its work. Loaded only then. */
+const metricsOf = async ({ metricsPort }: Settings, service: Service, meters: Meters, platform: Platform, lines: Lines) => {
+  if (metricsPort === 0) return null;
+  const { openMetrics } = await import('../metrics-server.ts');
+  const started_s = Math.round(Date.now() / 1000 - process.uptime());
+  const fixed = { version: packageVersion(), machineVersion: MACHINE_VERSION, platform: platform.name, started_s };
+  const text = (): string => {
+    const { story, seq, outage } = service;
+    return metricsText(meters.samples({ ...fixed, story, seq, outage, mono_ns: platform.now().mono_ns }));
+  };
+  return openMetrics(metricsPort, text).catch((error: unknown) => {
+    lines.degraded({ part: 'metrics', reason: error instanceof Error ? error.message : String(error) });
+    return null;
+  });
+};
+
 /** The service manager that started this process, if one did. */
 const superviseBy = async (platform: Platform): Promise<Supervision> => {
   const told = process.env['NOTIFY_SOCKET'] ? (await import('../../adapters/linux/notify.ts')).openNotify() : null;
@@ -130,11 +148,24 @@ export const runService = async (args: Arguments, options: RunOptions = {}): Pro
   });
   const reopen = (distrust: string) => openLog(settings.stateDir, identity, distrust);
   const supervision = await superviseBy(platform);
-  const service = new Service({ platform, opened, reopen, settings, policy, lines, version, host: hostFacts(), supervision });
+  const meters = new Meters();
+  const service = new Service({
+    platform,
+    opened,
+    reopen,
+    settings,
+    policy,
+    lines,
+    version,
+    host: hostFacts(),
+    supervision,
+    meters,
+  });
   const stopping = new AbortController();
   const stop = (reason: string): void => stopping.abort(reason);
   onHangup(() => (options.endsOnHangup ? stop('SIGHUP') : reload(args, service, lines, settings)));
   const control = await controlOf(settings.controlSocket, service, lines, stop);
+  const metrics = await metricsOf(settings, service, meters, platform, lines);
   const both = AbortSignal.any([signal, stopping.signal, ...(options.until === undefined ? [] : [options.until])]);
   const release = stayAlive();
   try {
@@ -148,6 +179,7 @@ export const runService = async (args: Arguments, options: RunOptions = {}): Pro
     });
   } finally {
     await control?.close();
+    await metrics?.close();
     await service.stop(both.aborted ? String(both.reason) : 'platform failed');
     release();
   }
