@@ -13,6 +13,14 @@ export default defineConfig({
       },
       {
         test: {
+          name: 'browser',
+          include: ['test/e2e/browser/**/*.e2e.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
           name: 'qemu',
           include: ['test/e2e/qemu/**/*.e2e.test.ts'],
           globalSetup: 'test/e2e/qemu/setup.ts',

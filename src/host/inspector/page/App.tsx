@@ -62,13 +62,18 @@ export const App = ({ document: { source, served, complaints }, tracks, book }: 
   lastWindow.current = window[0] === lastWindow.current[0] && window[1] === lastWindow.current[1] ? lastWindow.current : window;
   const row = tracks.rows[index];
 
+  // Keys may come faster than the page is drawn: a step goes on from where the last one led.
+  const at = useRef(index);
+  at.current = index;
   const go = useCallback(
     (to: number) => {
+      at.current = Math.min(Math.max(0, to), tracks.rows.length - 1);
       setFollows(false);
-      setPosition(Math.min(Math.max(0, to), tracks.rows.length - 1));
+      setPosition(at.current);
     },
     [tracks],
   );
+  const step = useCallback((by: number) => go(at.current + by), [go]);
   const goTo = useCallback((place: number) => go(tracks.indexOf(place)), [tracks, go]);
 
   useEffect(() => {
@@ -148,6 +153,7 @@ export const App = ({ document: { source, served, complaints }, tracks, book }: 
               speed={speed}
               setSpeed={setSpeed}
               go={go}
+              step={step}
               findings={findings}
               goTo={goTo}
               live={source.kind === 'live' ? { follows, setFollows } : null}

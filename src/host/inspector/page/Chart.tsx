@@ -111,7 +111,8 @@ export const Chart = ({ moment }: ChartProps) => {
     role: 'img' as const,
     'aria-label': `${state.key}${active.has(state.id) ? ', active' : ''}. ${state.description ?? 'A region of the chart.'}`,
     'aria-describedby': told === state.id ? 'state-card' : undefined,
-    tabIndex: roving === state.id ? 0 : -1,
+    // In SVG attributes have their case.
+    tabindex: roving === state.id ? 0 : -1,
     onMouseEnter: () => setTold(state.id),
     onMouseLeave: () => setTold(null),
     onFocus: () => {

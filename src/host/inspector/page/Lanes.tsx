@@ -229,7 +229,7 @@ export const Lanes = (props: LanesProps) => {
               cy={AXIS_Y}
               r="7"
               role="slider"
-              tabIndex={0}
+              tabindex={0}
               aria-label="Position in the log"
               aria-valuemin={1}
               aria-valuemax={count}

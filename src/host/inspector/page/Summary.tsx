@@ -63,14 +63,26 @@ interface FindingsProps {
 const lasts = ({ at_ns, until_ns, until_seq, seq }: Finding): string =>
   until_ns === null ? 'lasts' : until_seq === seq && until_ns === at_ns ? '' : duration((Number(until_ns) - Number(at_ns)) / 1e6);
 
+/** So many are listed round the position; a log of years may have thousands. */
+const LISTED = 100;
+
+const around = (findings: readonly Finding[], place: number): readonly [number, number] => {
+  const passed = findings.findLastIndex(({ seq }) => seq <= place);
+  const from = Math.max(0, Math.min(passed - LISTED / 2, findings.length - LISTED));
+  return [from, Math.min(findings.length, from + LISTED)];
+};
+
 export const Findings = ({ findings, mac, place, goTo }: FindingsProps) => {
-  const listed = findings.filter((finding) => finding.mac === null || finding.mac === mac);
+  const all = findings.filter((finding) => finding.mac === null || finding.mac === mac);
+  const [from, to] = around(all, place);
+  const listed = all.slice(from, to);
   return (
     <section class="findings" aria-label="Findings">
       <h2>
-        Findings <span class="muted number">{listed.length}</span>
+        Findings{' '}
+        <span class="muted number">{all.length === listed.length ? all.length : `${from + 1} to ${to} of ${all.length}`}</span>
       </h2>
-      {listed.length === 0 && <p class="muted">Nothing was wrong, as far as this log tells.</p>}
+      {all.length === 0 && <p class="muted">Nothing was wrong, as far as this log tells.</p>}
       <ol tabIndex={listed.length > 4 ? 0 : -1}>
         {listed.map((finding) => {
           const { code, severity, seq, until_seq, text } = finding;

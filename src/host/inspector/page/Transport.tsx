@@ -1,5 +1,5 @@
 // Moving through the log: stepping, playing at its own pace, zooming, following a live one; by buttons and by keys.
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Finding } from '../../../machines/findings.ts';
 import { placeOf, type Tracks } from './tracks.ts';
 import { since, wallClock } from './words.ts';
@@ -16,6 +16,7 @@ interface TransportProps {
   readonly speed: number;
   readonly setSpeed: (speed: number) => void;
   readonly go: (index: number) => void;
+  readonly step: (by: number) => void;
   readonly findings: readonly Finding[];
   readonly goTo: (place: number) => void;
   readonly live: { readonly follows: boolean; readonly setFollows: (follows: boolean) => void } | null;
@@ -29,7 +30,7 @@ const takesKeys = (target: EventTarget | null): boolean =>
   target instanceof HTMLInputElement || target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement;
 
 export const Transport = (props: TransportProps) => {
-  const { tracks, count, index, speed, setSpeed, go, findings, goTo, live, zoom, link } = props;
+  const { tracks, count, index, speed, setSpeed, go, step, findings, goTo, live, zoom, link } = props;
   const [copied, setCopied] = useState(false);
   const row = tracks.rows[index];
   const place = row === undefined ? 0 : placeOf(row.event);
@@ -61,42 +62,43 @@ export const Transport = (props: TransportProps) => {
     );
   };
   useEffect(() => setCopied(false), [link]);
+  const keys = useRef<Readonly<Record<string, () => void>>>({});
+  keys.current = {
+    ArrowRight: () => step(1),
+    ArrowLeft: () => step(-1),
+    PageDown: () => step(10),
+    PageUp: () => step(-10),
+    Home: () => go(0),
+    End: () => (live === null ? go(count - 1) : live.setFollows(true)),
+    ' ': () => play(1),
+    f: nextFinding,
+    '+': () => zoom.setSpan(Math.floor(zoom.span / 2)),
+    '-': () => zoom.setSpan(zoom.span * 2),
+    '/': () => document.getElementById('search')?.focus(),
+  };
   useEffect(() => {
-    const actions: Readonly<Record<string, () => void>> = {
-      ArrowRight: () => go(index + 1),
-      ArrowLeft: () => go(index - 1),
-      PageDown: () => go(index + 10),
-      PageUp: () => go(index - 10),
-      Home: () => go(0),
-      End: () => (live === null ? go(count - 1) : live.setFollows(true)),
-      ' ': () => play(1),
-      f: nextFinding,
-      '+': () => zoom.setSpan(Math.floor(zoom.span / 2)),
-      '-': () => zoom.setSpan(zoom.span * 2),
-      '/': () => document.getElementById('search')?.focus(),
-    };
     const press = (event: KeyboardEvent): void => {
       if (event.ctrlKey || event.metaKey || event.altKey || takesKeys(event.target)) return;
       // A button that is pressed with the space bar is not the player.
       if (event.key === ' ' && event.target instanceof HTMLButtonElement) return;
-      const act = actions[event.key];
+      const act = keys.current[event.key];
       if (act === undefined) return;
       event.preventDefault();
       act();
     };
     addEventListener('keydown', press);
     return () => removeEventListener('keydown', press);
-  });
+  }, []);
 
   return (
     <div class="transport" role="toolbar" aria-label="Position">
       <button type="button" aria-label="First event" title="First event (Home)" onClick={() => go(0)}>
         ⇤
       </button>
-      <button type="button" aria-label="Previous event" title="Previous event (←)" onClick={() => go(index - 1)}>
+      <button type="button" aria-label="Previous event" title="Previous event (←)" onClick={() => step(-1)}>
         ←
       </button>
-      <button type="button" aria-label="Next event" title="Next event (→)" onClick={() => go(index + 1)}>
+      <button type="button" aria-label="Next event" title="Next event (→)" onClick={() => step(1)}>
         →
       </button>
       <button type="button" aria-label="Last event" title="Last event (End)" onClick={() => go(count - 1)}>

@@ -28,7 +28,7 @@ export interface Axis {
 /** A gap from this length on carries it, where there is room. */
 const GAP_MS = 1000;
 const GAP_ROOM_PX = 56;
-const TICK_ROOM_PX = 84;
+const TICK_ROOM_PX = 96;
 /** Events of one instant stand beside each other. */
 const STEP = 0.35;
 

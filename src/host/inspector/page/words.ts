@@ -17,7 +17,7 @@ export const duration = (ms: number): string => {
 };
 
 /** Seconds since the first event: `+4.512 s` */
-export const since = (at_ms: number): string => `+${digits(at_ms / 1000, 3)}`;
+export const since = (at_ms: number): string => `${at_ms < 0 ? '−' : '+'}${digits(Math.abs(at_ms) / 1000, 3)}`;
 
 /** The wall clock in UTC, null where the event has none. */
 export const wallClock = ({ wall_ns }: InspectedEvent): string | null => {
