@@ -25,9 +25,9 @@ const FLAGS = [
 
 export interface Screen {
   /** A page whose faults and console errors fail the test. */
-  open(url: string, options?: BrowserContextOptions): Promise<Page>;
+  readonly open: (url: string, options?: BrowserContextOptions) => Promise<Page>;
   /** The self-contained page of a document, as a file. */
-  openFile(document: InspectorDocument, hash?: string, options?: BrowserContextOptions): Promise<Page>;
+  readonly openFile: (document: InspectorDocument, hash?: string, options?: BrowserContextOptions) => Promise<Page>;
 }
 
 /** For the top of a file of tests. */
@@ -95,5 +95,6 @@ export const pulsedEdges = async (page: Page): Promise<string[]> =>
 export const position = async (page: Page): Promise<number> =>
   Number(await page.locator('[data-slider]').getAttribute('aria-valuenow'));
 
-export const expectPosition = (page: Page, at: number): Promise<void> =>
-  expect.poll(() => position(page), { interval: 5 }).toBe(at);
+export const expectPosition = async (page: Page, at: number): Promise<void> => {
+  await expect.poll(() => position(page), { interval: 5 }).toBe(at);
+};
