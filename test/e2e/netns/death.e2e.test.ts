@@ -118,6 +118,12 @@ describe.skipIf(why !== null)(`killed again and again${skipped(why)}`, () => {
       };
       await until('the primary carries', reached, 20_000);
       await until('nothing is open', () => openDecisions(state).length === 0, 10_000);
+      // The primary has its parameters, and gives them back: what was found, not what an earlier life had set.
+      expect(txQueue()).toBe(500);
+      expect(openObligations(state).length).toBeGreaterThan(0);
+      const restored = await netkvm('restore', '--state-dir', state, '--config', config);
+      expect([restored.status, restored.stderr]).toEqual([0, '']);
+      expect([txQueue(), openObligations(state)]).toEqual([1000, []]);
       expect((await last.stop()).code, last.stderr).toBe(0);
 
       expect(verdictOn(state)).toEqual(SOUND);
@@ -138,6 +144,22 @@ describe.skipIf(why !== null)(`killed again and again${skipped(why)}`, () => {
     LIVES * 10_000,
   );
 });
+
+/** Transmit queue length of the primary, as `ip` says. */
+const txQueue = (): number => {
+  const [link] = JSON.parse(execFileSync('ip', ['-n', name, '-j', 'link', 'show', 'prim'], { encoding: 'utf8' })) as {
+    txqlen: number;
+  }[];
+  return link?.txqlen ?? 0;
+};
+
+const openObligations = (state: string): string[] => {
+  const closed = new Set(eventsIn(state, 'obligation.closed').map(({ data }) => (data as { id: string }).id));
+  return eventsIn(state, 'obligation.opened').flatMap(({ data }) => {
+    const { id } = data as { id: string };
+    return closed.has(id) ? [] : [id];
+  });
+};
 
 /** Decisions without an outcome. */
 const openDecisions = (state: string): string[] => {
