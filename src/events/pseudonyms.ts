@@ -33,7 +33,7 @@ const NETWORK_LIMIT = 65_535;
 
 const MAC = /(?<![0-9a-f:-])[0-9a-f]{2}([:-])[0-9a-f]{2}(?:\1[0-9a-f]{2}){4}(?![0-9a-f]|[:-][0-9a-f])/gi;
 const ADDRESS =
-  /(?<![0-9a-z.:])(?:[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}(?:\.[0-9]{1,3}){0,3}|[0-9]{1,3}(?:\.[0-9]{1,3}){3})(?![0-9a-z.:])/gi;
+  /(?<![0-9a-z.:])(?:[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,8}(?:\.[0-9]{1,3}){0,3}|[0-9]{1,3}(?:\.[0-9]{1,3}){3})(?![0-9a-z.:])/gi;
 /** Names that the kernel, udev or Windows gives everywhere. */
 const COMMON_NAME =
   /^(?:lo|(?:eth|en[ops]|bond|br|vlan|veth|tap|tun|dummy|team|ib|wl[ops]?|wlan|virbr|docker|nic)[0-9][0-9a-z]*(?:nsby)?|ethernet(?: [0-9]+)?|wi-fi(?: [0-9]+)?)$/i;

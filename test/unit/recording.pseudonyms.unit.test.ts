@@ -164,3 +164,117 @@ test('what tells nothing stays as it was: numbers, drivers, PCI addresses, ids o
     expect(JSON.stringify(pseudonyms.event(event))).toBe(expected);
   }
 });
+
+describe('what is taken for what', () => {
+  const textOf = (text: string): string =>
+    (dataOf({ type: 'gap.seen', data: { source: 'x', reason: text } }) as { reason: string }[])[0]!.reason;
+
+  test.each([
+    ['52:54:00:11:22:33', '02:00:00:00:00:01'],
+    ['52-54-00-11-22-33', '02-00-00-00-00-01'],
+    ['(52:54:00:11:22:33)', '(02:00:00:00:00:01)'],
+    ['52:54:00-11:22:33', '52:54:00-11:22:33'],
+    ['52:54:00:11:22:33:44', '52:54:00:11:22:33:44'],
+    ['52:54:00:11:22:333', '52:54:00:11:22:333'],
+    ['152:54:00:11:22:33', '152:54:00:11:22:33'],
+    ['a:52:54:00:11:22:33', 'a:52:54:00:11:22:33'],
+    ['192.0.2.7', '10.0.1.7'],
+    ['192.0.2.7:80', '192.0.2.7:80'],
+    ['v192.0.2.7', 'v192.0.2.7'],
+    ['192.0.2.7.8', '192.0.2.7.8'],
+    ['0.0.0.0', '0.0.0.0'],
+    ['223.255.255.255', '10.0.1.255'],
+    ['255.255.255.255', '255.255.255.255'],
+    ['169.253.1.2', '10.0.1.2'],
+    ['168.254.1.2', '10.0.1.2'],
+    ['126.0.0.1', '10.0.1.1'],
+    ['1.2.3.256', '1.2.3.256'],
+    ['1.2.3.255', '10.0.1.255'],
+    ['feff::1', 'fd00:0:0:1::0:1'],
+    ['ff00::1', 'ff00::1'],
+    ['febf::1', 'fe80::0:1'],
+    ['fec0::1', 'fd00:0:0:1::0:1'],
+    ['::2', 'fd00:0:0:1::0:1'],
+    ['1::', 'fd00:0:0:1::0:1'],
+    ['1:2:3:4:5:6:7:8', 'fd00:0:0:1::0:1'],
+    ['1:2:3:4:5:6:7::', 'fd00:0:0:1::0:1'],
+    ['::2:3:4:5:6:7:8', 'fd00:0:0:1::0:1'],
+    ['1:2:3:4:5:6:7:8:9', '1:2:3:4:5:6:7:8:9'],
+    ['1:2:3:4::5:6:7:8', '1:2:3:4::5:6:7:8'],
+    ['1:2:3:4:5:6:192.0.2.7', 'fd00:0:0:1::0:1'],
+    ['1::2::3', '1::2::3'],
+  ])('%s becomes %s', (text, pseudonym) => expect(textOf(text)).toBe(pseudonym));
+
+  test('networks and interfaces are numbered apart, beyond one byte, and to a limit', () => {
+    const pseudonyms = new Pseudonyms();
+    for (let network = 0; network < 65_535; network += 1) pseudonyms.address(`20.${network >> 8}.${network & 255}.1`);
+    expect(pseudonyms.address('20.0.0.9')).toBe('10.0.1.9');
+    expect(pseudonyms.address('20.1.0.9')).toBe('10.1.1.9');
+    expect(pseudonyms.address('20.255.254.9')).toBe('10.255.255.9');
+    expect(() => pseudonyms.address('21.0.0.1')).toThrow('more than 65535 different things to give pseudonyms to');
+    for (let host = 1; host <= 65_537; host += 1)
+      pseudonyms.address(`2001:db8::1:${host.toString(16)}`.replace(/:1:(.{5})$/, ':2:1'));
+    expect(pseudonyms.address('2001:db8:0:7::9')).toMatch(/^fd00:0:0:2::1:[0-9a-f]+$/);
+  });
+
+  test.each([
+    'lo',
+    'eth0',
+    'eno1',
+    'enp0s3',
+    'ens3',
+    'bond0',
+    'br0',
+    'vlan100',
+    'veth1a2b',
+    'tap0',
+    'tun0',
+    'dummy0',
+    'team0',
+    'ib0',
+    'wlp3s0',
+    'wlan0',
+    'virbr0',
+    'docker0',
+    'nic1',
+    'enp1s0nsby',
+    'Ethernet',
+    'Ethernet 2',
+    'Wi-Fi',
+    'Wi-Fi 3',
+  ])('the name %s is everybody’s', (name) =>
+    expect(dataOf({ type: 'adapter.changed', data: { ifindex: 2, changed: { name } } })).toEqual([
+      { ifindex: 2, changed: { name } },
+    ]),
+  );
+  test.each(['eth', 'acme', 'xeth0', 'lo0x y', 'Ethernet2', 'Ethernet X', 'enx52540011223', 'enp0s3 x', 'wi-fix'])(
+    'the name %s is not',
+    (name) =>
+      expect(dataOf({ type: 'adapter.changed', data: { ifindex: 2, changed: { name } } })).toEqual([
+        { ifindex: 2, changed: { name: 'name1' } },
+      ]),
+  );
+
+  test('names of a MAC stay names of its pseudonym', () => {
+    const names = ['enx525400112233', 'wlx0c29aabbccdd', 'ENX525400112233'].map(
+      (name) => dataOf({ type: 'adapter.changed', data: { ifindex: 2, changed: { name } } })[0],
+    );
+    expect(names).toMatchObject([
+      { changed: { name: 'enx020000000001' } },
+      { changed: { name: 'wlx020000000001' } },
+      { changed: { name: 'ENX020000000001' } },
+    ]);
+  });
+
+  test('short names are not looked for in prose, and a bond’s name is a name', () => {
+    const [, , gap] = dataOf(
+      { type: 'adapter.changed', data: { ifindex: 2, changed: { name: 'ab' } } },
+      { type: 'adapter.changed', data: { ifindex: 3, changed: { name: 'abc' } } },
+      { type: 'gap.seen', data: { source: 'abc', reason: 'ab abc abcd' } },
+    );
+    expect(gap).toEqual({ source: 'name2', reason: 'ab name2 name2d' });
+    expect(dataOf({ type: 'checkpoint.made', data: { state: { bond: 'acme-bond', by: '', probe: ['192.0.2.1'] } } })).toEqual([
+      { state: { bond: 'name1', by: '', probe: ['10.0.1.1'] } },
+    ]);
+  });
+});
