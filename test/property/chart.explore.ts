@@ -2,8 +2,9 @@
 // only on the facts that its guards read, so each answer is kept under the facts that were read on the way to it: one
 // answer stands for all views that agree on those, and a hundred questions cover thousands of views without guessing.
 //
-// Why not getAdjacencyMap of xstate/graph: the facts are context and not part of an event, armed timers are no part of a
-// snapshot (one that has fired without a transition is not armed again), and it would keep a snapshot for every edge.
+// Why xstate/graph does not walk the chart itself: the facts are context and not part of an event, armed timers are no part
+// of a snapshot (one that has fired without a transition is not armed again), and it would keep a snapshot for every edge.
+// It walks what is made here instead (chart.model.test.ts): the same places must come out, each with a path to it.
 import { createActor, transition, type AnyTransitionDefinition, type InspectionEvent } from 'xstate';
 import { configurationOf, initialConfiguration, type Configuration } from '../../src/machines/chart-table.ts';
 import { pairChart } from '../../src/machines/chart.ts';
@@ -139,6 +140,24 @@ export interface Explored {
   readonly edges: number;
 }
 
+/** The timers that are armed when this answer was given to an event. */
+const armedAfter = (armed: readonly string[], event: string, { timers }: Answer): readonly string[] => {
+  const left = new Set(armed.filter((timer) => timer !== event));
+  for (const { arm, timer } of timers) {
+    if (arm) left.add(timer);
+    else left.delete(timer);
+  }
+  return [...left].toSorted();
+};
+
+/** Where an event leads under a view; null when the chart goes round in circles. */
+export const placeAfter = ({ at, armed }: Place, event: string, bits: number): Place | null => {
+  const answer = outcomeOf(answerOf(at, event, bits), bits);
+  return answer.to === null ? null : { at: answer.to, armed: armedAfter(armed, event, answer) };
+};
+export const keyOf = ({ at, armed }: Place): string => JSON.stringify([at.value, armed]);
+export const beginning: Place = { at: initialConfiguration, armed: [] };
+
 /** Everything that can be reached from the initial configuration when any of `views` may follow any other. */
 export const explore = (views: readonly number[]): Explored => {
   const places = new Map<string, Place>();
@@ -172,13 +191,13 @@ export const explore = (views: readonly number[]): Explored => {
   };
   const queue: Place[] = [];
   const enter = (at: Configuration, armed: readonly string[]): void => {
-    const place = { at, armed: armed.toSorted() };
-    const key = JSON.stringify([at.value, place.armed]);
+    const place = { at, armed };
+    const key = keyOf(place);
     if (places.has(key)) return;
     places.set(key, place);
     queue.push(place);
   };
-  enter(initialConfiguration, []);
+  enter(beginning.at, beginning.armed);
   for (let place = queue.shift(); place !== undefined; place = queue.shift()) {
     const { at, armed } = place;
     const outcomes = ['succeeded', 'failed', 'refused', 'void'].map((result) => `outcome.${result}`);
@@ -187,12 +206,7 @@ export const explore = (views: readonly number[]): Explored => {
       for (const answer of answersTo(at, event)) {
         edges += 1;
         if (answer.to === null) continue;
-        const left = new Set(armed.filter((timer) => timer !== event));
-        for (const { arm, timer } of answer.timers) {
-          if (arm) left.add(timer);
-          else left.delete(timer);
-        }
-        enter(answer.to, [...left]);
+        enter(answer.to, armedAfter(armed, event, answer));
       }
     }
   }

@@ -2,14 +2,15 @@
 // xstate as the transition function (chart.explore.ts, which says why not xstate/graph), and what becomes of it when the
 // world then stays as it is (liveness, with the real fold).
 import { beforeAll, describe, expect, test } from 'vitest';
-import type { AnyTransitionDefinition } from 'xstate';
+import { type AnyTransitionDefinition, fromTransition } from 'xstate';
+import { getShortestPaths } from 'xstate/graph';
 import type { Obligation } from '../../src/events/catalogue.ts';
 import { pairChart } from '../../src/machines/chart.ts';
 import { Guest } from '../../src/machines/guest.ts';
 import { MODES } from '../../src/machines/roles.ts';
 import { BIT, factsOf, unpackView } from '../../src/machines/view.ts';
 import { MAC, Teller } from '../given.ts';
-import { answerOf, explore, type Explored, type Place } from './chart.explore.ts';
+import { answerOf, beginning, explore, type Explored, keyOf, type Place, placeAfter } from './chart.explore.ts';
 import { allWorlds, viewsByRule, type World } from './chart.views.ts';
 
 interface Node {
@@ -60,6 +61,33 @@ describe('what can be reached', () => {
     expect(settled.circles.map(({ from, event, bits }) => [from, event, factsOf(bits)])).toEqual([]);
     const unknown = all.circles;
     expect(unknown.map(({ from, event, bits }) => [from, event, factsOf(bits)])).toEqual([]);
+  });
+
+  test('xstate/graph comes to the same places, with a shortest path to each', () => {
+    type Given = { readonly type: string; readonly bits: number };
+    const logic = fromTransition((place: Place, { type, bits }: Given) => placeAfter(place, type, bits) ?? place, beginning);
+    const questions = Map.groupBy(settled.asked, ({ from }) => from);
+    const mayCome = ({ armed }: Place, event: string): boolean => !event.startsWith('xstate.after.') || armed.includes(event);
+    const paths = getShortestPaths(logic, {
+      events: ({ context }) =>
+        (questions.get(context.at) ?? []).flatMap(({ event: type, bits }) => (mayCome(context, type) ? [{ type, bits }] : [])),
+      serializeState: ({ context }) => keyOf(context),
+      limit: 1_000_000,
+    });
+    expect(paths.map(({ state }) => keyOf(state.context)).toSorted()).toEqual(settled.places.map(keyOf).toSorted());
+    expect(Math.max(...paths.map(({ steps }) => steps.length))).toBeLessThan(12);
+  });
+
+  test('no place is without an exit', () => {
+    const left = new Set(
+      settled.places.flatMap((place) =>
+        settled.asked.flatMap(({ from, event, bits }) => {
+          const next = from === place.at ? placeAfter(place, event, bits) : null;
+          return next === null || next.at === place.at ? [] : [keyOf(place)];
+        }),
+      ),
+    );
+    expect(settled.places.map(keyOf).filter((key) => !left.has(key))).toEqual([]);
   });
 
   test('a timer is armed only in the state that it belongs to', () => {
