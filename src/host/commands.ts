@@ -219,14 +219,20 @@ export const COMMANDS: readonly Command[] = [
   {
     name: 'log export',
     summary: 'Write the log as a recording.',
+    positionals: [{ name: 'FILE', meaning: 'With --trace: a recording or a raw capture instead of the log.' }],
     options: [
       OUTPUT,
       { name: 'from', value: 'SEQ', range: SEQ, meaning: 'Begin with the segment that holds this sequence number.' },
       { name: 'pseudonyms', meaning: 'Replace MACs and IP addresses by stable pseudonyms.' },
+      { name: 'trace', meaning: 'Write Chrome trace-event JSON, which Perfetto opens, instead of a recording.' },
       ...LOG_OPTIONS,
     ],
-    examples: [['netkvm log export --pseudonyms -o case.jsonl', 'something to hand to others']],
-    exits: ['done', 'usage', 'notRunning', 'configuration', 'damaged', 'notPermitted'],
+    exclusive: [['trace', 'pseudonyms']],
+    examples: [
+      ['netkvm log export --pseudonyms -o case.jsonl', 'something to hand to others'],
+      ['netkvm log export --trace case.jsonl -o case.trace.json', 'any recording for ui.perfetto.dev'],
+    ],
+    exits: ['done', 'usage', 'notRunning', 'configuration', 'damaged', 'notPermitted', 'refused'],
   },
   {
     name: 'log verify',

@@ -48,6 +48,8 @@ const upTo = function* (events: Iterable<RecordedEvent>, last: number): Generato
 };
 
 const exportLog = async (args: Arguments, io: Io): Promise<number> => {
+  if (args.flag('trace')) return (await import('./log-trace.ts')).exportTrace(args, io, segmentOf);
+  if (args.positionals.length > 0) throw new NetkvmError('usage.command', 'netkvm log export takes a FILE only with --trace');
   const reader = openLogOf(configurationOf(args));
   try {
     const start = segmentOf(reader, args.number('from') ?? 0);
