@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Happening } from '../src/events/catalogue.ts';
 import type { InspectedEvent, InspectorDocument } from '../src/host/inspector/document.ts';
-import { readDocument } from '../src/host/inspector/read.ts';
+import { readDocument, readDocuments } from '../src/host/inspector/read.ts';
 import { appeared, changed, trio } from './given.ts';
 
 const RECORDINGS = fileURLToPath(new URL('../replay/recordings/', import.meta.url));
@@ -11,6 +11,13 @@ export const RECORDING_NAMES = readdirSync(RECORDINGS).filter((name) => name.end
 
 export const recorded = (name: string, served = false): Promise<InspectorDocument> =>
   readDocument(`${RECORDINGS}${name}`, { served });
+
+/** The recorded migration as its guest and both of its hosts saw it. */
+export const migrated = (): Promise<InspectorDocument> =>
+  readDocuments(
+    ['guest', 'qmp-A', 'qmp-B'].map((name) => `${RECORDINGS}raw/b-migration/${name}.jsonl`),
+    { served: false },
+  );
 
 /** Happenings a quarter of a second apart, as the page gets events. */
 export const eventsOf = (happenings: readonly Happening[]): InspectedEvent[] =>
@@ -32,6 +39,7 @@ export const documentOf = (events: readonly InspectedEvent[], name = 'made.jsonl
   served,
   complaints: [],
   events,
+  hosts: [],
 });
 
 /** A pair whose primary loses and gets its carrier, over and over. */

@@ -16,6 +16,11 @@ const TIMEOUT = (initial: string): Option => ({
   fraction: true,
   meaning: `Give up after this long; ${initial} unless given.`,
 });
+const HTML: Option = {
+  name: 'html',
+  value: 'OUT',
+  meaning: 'Write the inspector’s page with this log in it, to attach to a report.',
+};
 const SEQ = [1, Number.MAX_SAFE_INTEGER] as const;
 const LOG_OPTIONS = [CONFIG, STATE_DIR, JSON_OUT];
 
@@ -148,7 +153,7 @@ export const COMMANDS: readonly Command[] = [
         meaning: 'What would have been otherwise under this policy; what the file does not name stays as the log has it.',
       },
       { name: 'diff', value: 'FILE', meaning: 'Where this other log parts from the first: states, decisions, durations.' },
-      { name: 'html', value: 'OUT', meaning: 'Write the inspector’s page with this log in it, to attach to a report.' },
+      HTML,
       JSON_OUT,
     ],
     exclusive: [['with', 'diff']],
@@ -163,7 +168,13 @@ export const COMMANDS: readonly Command[] = [
   {
     name: 'inspect',
     summary: 'Serve the inspector’s page on this machine: statechart, lanes, time travel; live, or of a file.',
-    positionals: [{ name: 'FILE', meaning: 'A recording or a raw capture; without it the log is followed.' }],
+    positionals: [
+      {
+        name: 'FILE',
+        words: 16,
+        meaning: 'A recording or a raw capture, and captures of QEMU’s monitor on its hosts; without any the log is followed.',
+      },
+    ],
     options: [
       { name: 'port', value: 'N', range: [0, 65_535], meaning: 'Port on 127.0.0.1; any free one unless given.' },
       { name: 'origin', value: 'ORIGIN', meaning: 'Let pages of this origin connect to the socket for xstate’s inspectors.' },
@@ -173,6 +184,7 @@ export const COMMANDS: readonly Command[] = [
     examples: [
       ['netkvm inspect', 'follow the running service'],
       ['netkvm inspect guest.jsonl --port 8090', 'a raw capture, under a fixed port'],
+      ['netkvm inspect guest.jsonl qmp-A.jsonl qmp-B.jsonl', 'a guest, and what its hosts did meanwhile'],
       ['netkvm inspect --feed ws://localhost:8080', 'into Stately’s viewer; see docs/inspector.md'],
     ],
     exits: ['done', 'usage', 'notRunning', 'configuration', 'damaged', 'notPermitted', 'refused'],
@@ -188,9 +200,9 @@ export const COMMANDS: readonly Command[] = [
         meaning: 'Recordings or raw captures of guests, and captures of QEMU’s monitor on source and target, in any order.',
       },
     ],
-    options: [JSON_OUT],
+    options: [HTML, JSON_OUT],
     examples: [['netkvm timeline guest.jsonl qmp-A.jsonl qmp-B.jsonl', 'what both sides of a migration saw']],
-    exits: ['done', 'usage', 'damaged', 'refused'],
+    exits: ['done', 'usage', 'damaged', 'notPermitted', 'refused'],
   },
   {
     name: 'stats',

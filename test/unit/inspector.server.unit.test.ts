@@ -101,6 +101,7 @@ const growing = (events: InspectedEvent[]): Subject & { grow(more: readonly Insp
         served: true,
         complaints: [],
         events: [],
+        hosts: [],
       }),
     head: () => (events.length === 0 ? null : `made/${events.length}`),
     async *events(after, signal) {

@@ -1,4 +1,5 @@
 // What the page works out of a log, without a browser: positions are folds, lanes tell what the events told.
+import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import type { Happening } from '../../src/events/catalogue.ts';
 import type { InspectedEvent } from '../../src/host/inspector/document.ts';
@@ -8,6 +9,7 @@ import { datapathSpans, effectSpans, findingSpans, laneOf, marksOf, presenceSpan
 import { momentAt } from '../../src/host/inspector/page/moment.ts';
 import { Tracks } from '../../src/host/inspector/page/tracks.ts';
 import { duration, summary, wallClock } from '../../src/host/inspector/page/words.ts';
+import { readDocuments } from '../../src/host/inspector/read.ts';
 import { PairActors, parseInspection } from '../../src/host/inspector/protocol.ts';
 import { activeStates } from '../../src/machines/chart-graph.ts';
 import { Guest } from '../../src/machines/guest.ts';
@@ -123,6 +125,41 @@ describe('the axis', () => {
     // The burst before the hour is still legible.
     expect(xs[3]! - xs[0]!).toBeGreaterThan(40);
     for (const [index, x] of xs.entries()) expect(indexAt(x)).toBe(index);
+  });
+});
+
+describe('hosts', () => {
+  const file = (name: string) => fileURLToPath(new URL(`../../replay/recordings/raw/b-migration/${name}.jsonl`, import.meta.url));
+
+  test('of a migration stand on the guest’s clock: the source until it stops, the target from then on', async () => {
+    const { events, hosts } = await readDocuments([file('qmp-B'), file('guest'), file('qmp-A')], { served: false });
+    expect(hosts.map(({ name, role }) => [name, role])).toEqual([
+      ['qmp-A', 'source'],
+      ['qmp-B', 'target'],
+    ]);
+    const [source, target] = hosts;
+    expect([source?.running.length, target?.running.length]).toEqual([1, 1]);
+    // The guest's clock stands still in between (kvmclock), up to what is known of it.
+    expect(Number(target?.running[0]?.from_ns) - Number(source?.running[0]?.until_ns)).toBeLessThan(
+      Number(target?.uncertainty_ns),
+    );
+    const unplugged = events.find(({ type }) => type === 'pci.removed');
+    const asked = source?.items.find(({ label }) => label.startsWith('migrate unix'));
+    expect(Number(asked?.at_ns)).toBeLessThan(Number(unplugged?.mono_ns));
+  });
+
+  test('are those of one guest', async () => {
+    const refused = expect.objectContaining({ code: 'usage.value' });
+    await expect(readDocuments([file('qmp-A'), file('qmp-B')], { served: false })).rejects.toEqual(refused);
+    await expect(readDocuments([file('guest'), file('guest')], { served: false })).rejects.toEqual(refused);
+  });
+
+  test('have their events between those of the guest', () => {
+    const { xAt, xOf } = axisOf([0, 10, 1000, 1010], 0, 3, 300);
+    for (const [index, ms] of [0, 10, 1000, 1010].entries()) expect(xAt(ms)).toBeCloseTo(xOf(index));
+    expect(xAt(500)).toBeGreaterThan(xOf(1));
+    expect(xAt(500)).toBeLessThan(xOf(2));
+    expect([xAt(-1), xAt(1011)]).toEqual([null, null]);
   });
 });
 

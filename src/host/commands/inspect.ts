@@ -1,7 +1,7 @@
 // `netkvm inspect`: the inspector's page in a browser, of a file or live of the log. Prints the URL and serves until Ctrl-C.
 import { EXIT, NetkvmError } from '../../events/errors.ts';
 import type { Run } from '../command.ts';
-import { readDocument } from '../inspector/read.ts';
+import { readDocuments } from '../inspector/read.ts';
 import { openInspector } from '../inspector/server.ts';
 import { subjectOfFile, subjectOfLog } from '../inspector/subjects.ts';
 import { interrupted } from '../interrupt.ts';
@@ -24,14 +24,14 @@ const feedUrlOf = (text: string): string => {
 };
 
 export const run: Run = async (args, io) => {
-  const [path] = args.positionals;
+  const paths = args.positionals;
   const origin = args.text('origin');
   const origins = origin === undefined ? [] : [originOf(origin)];
   const feed = args.text('feed');
   const feedUrl = feed === undefined ? null : feedUrlOf(feed);
   const signal = interrupted();
   const subject =
-    path === undefined ? subjectOfLog(configurationOf(args)) : subjectOfFile(await readDocument(path, { served: true }));
+    paths.length === 0 ? subjectOfLog(configurationOf(args)) : subjectOfFile(await readDocuments(paths, { served: true }));
   // A missing log is said now, not when the page is opened.
   subject.head();
   const onTrouble = (text: string): void => void io.stderr.write(`netkvm: ${text.replaceAll(/\p{Cc}+/gu, ' ')}\n`);

@@ -20,6 +20,24 @@ export interface InspectedSource {
   readonly name: string;
 }
 
+/** What one hypervisor did, on the guest's monotonic clock. Texts are those of its log: show them as text. */
+export interface HostLane {
+  readonly name: string;
+  readonly role: 'source' | 'target' | 'host';
+  /** How far the true places may be from these; null where nothing bounds it. */
+  readonly uncertainty_ns: string | null;
+  /** When it ran the guest; null: from before, or beyond, what is known. */
+  readonly running: readonly { readonly from_ns: string | null; readonly until_ns: string | null }[];
+  readonly items: readonly {
+    readonly at_ns: string;
+    readonly label: string;
+    readonly text: string;
+    readonly tone: 'plain' | 'good' | 'bad' | 'idle';
+    /** Line of the host's file. */
+    readonly line: number | null;
+  }[];
+}
+
 export interface InspectorDocument {
   readonly schemaVersion: 1;
   readonly source: InspectedSource;
@@ -28,4 +46,6 @@ export interface InspectorDocument {
   /** What was wrong with the file although it could be read. */
   readonly complaints: readonly string[];
   readonly events: readonly InspectedEvent[];
+  /** Empty without captures of the hosts. */
+  readonly hosts: readonly HostLane[];
 }

@@ -1,13 +1,15 @@
 // What the page is given of a file: a recording's events as they are, a raw capture's as its re-run gives them, with the
 // number of the line that each came from.
 import { readCapture } from '../../adapters/linux/capture.ts';
-import { openHistory } from '../../adapters/log/history.ts';
+import { openAny, openHistory } from '../../adapters/log/history.ts';
 import { RecordingReader } from '../../adapters/log/recording-reader.ts';
 import type { Policy } from '../../events/catalogue.ts';
 import { NetkvmError } from '../../events/errors.ts';
+import { timelineOf } from '../../../replay/timeline/timeline.ts';
 import { Rerun } from '../../../replay/rerun.ts';
 import { Guest } from '../../machines/guest.ts';
 import type { InspectedEvent, InspectorDocument } from './document.ts';
+import { hostLanesOf } from './hosts.ts';
 
 /** A page with more events would be too large for a browser to open at once. */
 export const EVENTS_MAX = 200_000;
@@ -43,7 +45,7 @@ export const readDocument = async (path: string, options: ReadOptions): Promise<
       if ((page.at(-1)?.seq ?? 0) > until) break;
     }
     if (reader.torn) complaints.push('The last line was cut and is set aside.');
-    return { schemaVersion: 1, source: { kind: 'recording', name }, served, complaints, events };
+    return { schemaVersion: 1, source: { kind: 'recording', name }, served, complaints, events, hosts: [] };
   }
   const guest = new Guest();
   /** The wall clock's lead over the monotonic one, as the newest line has it. */
@@ -60,5 +62,27 @@ export const readDocument = async (path: string, options: ReadOptions): Promise<
     else lead_ns = BigInt(entry.wall_ns) - BigInt(entry.mono_ns);
     run.take(entry);
   }
-  return { schemaVersion: 1, source: { kind: 'raw', name }, served, complaints, events };
+  return { schemaVersion: 1, source: { kind: 'raw', name }, served, complaints, events, hosts: [] };
+};
+
+/** A guest's file, and captures of its hosts' monitors beside it, in any order. Throws like readDocument. */
+export const readDocuments = async (paths: readonly string[], options: ReadOptions): Promise<InspectorDocument> => {
+  const [only] = paths;
+  if (only !== undefined && paths.length === 1) return readDocument(only, options);
+  const guests: string[] = [];
+  for (const path of paths) {
+    const { kind, chunks } = await openAny(path);
+    // Only its first line was wanted.
+    await chunks[Symbol.asyncIterator]().return?.();
+    if (kind !== 'qmp') guests.push(path);
+  }
+  const [guest, second] = guests;
+  if (guest === undefined || second !== undefined)
+    throw new NetkvmError(
+      'usage.value',
+      `the page shows one guest with its hosts; ${guests.length} of these files are of guests`,
+    );
+  const document = await readDocument(guest, options);
+  const { document: timeline, complaints } = await timelineOf(paths);
+  return { ...document, complaints: [...new Set([...document.complaints, ...complaints])], hosts: hostLanesOf(timeline) };
 };

@@ -43,7 +43,14 @@ export const subjectOfLog = ({ settings: { stateDir } }: Configuration): Subject
   return {
     document: () => {
       const name = look(({ path }) => path);
-      return Promise.resolve({ schemaVersion: 1, source: { kind: 'live', name }, served: true, complaints: [], events: [] });
+      return Promise.resolve({
+        schemaVersion: 1,
+        source: { kind: 'live', name },
+        served: true,
+        complaints: [],
+        events: [],
+        hosts: [],
+      });
     },
     // Opened anew for each client: a log that was set aside is followed by the one that took its place.
     async *events(after, signal) {

@@ -8,7 +8,7 @@ import { momentAt } from '../../../src/host/inspector/page/moment.ts';
 import { Tracks } from '../../../src/host/inspector/page/tracks.ts';
 import { Guest } from '../../../src/machines/guest.ts';
 import { MAC } from '../../given.ts';
-import { documentOf, HOSTILE, hostileLog, longLog, recorded, RECORDING_NAMES } from '../../inspector.given.ts';
+import { documentOf, HOSTILE, hostileLog, longLog, migrated, recorded, RECORDING_NAMES } from '../../inspector.given.ts';
 import { expectPosition, isFull, keepScreenshot, litStates, position, pulsedEdges, screen } from './given.ts';
 
 const { openFile } = screen();
@@ -83,6 +83,23 @@ describe('a position', () => {
     await page.getByRole('button', { name: 'Play 10×' }).click();
     await expect.poll(() => position(page), { timeout: 15_000 }).toBe(30);
     await page.getByRole('button', { name: 'Play 10×' }).waitFor();
+  });
+});
+
+describe('the hosts of a guest', () => {
+  test('have lanes of their own, and tell what they did between two events of the guest', async () => {
+    const page = await openFile(await migrated(), '#at=73');
+    expect(await page.locator('.lanes .names').textContent()).toContain('qmp-A');
+    expect(await page.locator('.lanes .runs').count()).toBe(2);
+    const told = new Set<string>();
+    await page.keyboard.press('Home');
+    for (let step = 1; step <= 30; step += 1) {
+      await expectPosition(page, step);
+      for (const text of await page.locator('.detail .changes li:has(.host)').allTextContents()) told.add(text);
+      await page.keyboard.press('ArrowRight');
+    }
+    expect([...told].join('\n')).toMatch(/qmp-A command migrate\b/);
+    await keepScreenshot(page, 'hosts');
   });
 });
 

@@ -40,7 +40,7 @@ interface AppProps {
   readonly book: ActorBook;
 }
 
-export const App = ({ document: { source, served, complaints }, tracks, book }: AppProps) => {
+export const App = ({ document: { source, served, complaints, hosts }, tracks, book }: AppProps) => {
   const link = useMemo(() => readLink(location.hash), []);
   const [count, setCount] = useState(tracks.rows.length);
   const [, setActorVersion] = useState(0);
@@ -171,12 +171,13 @@ export const App = ({ document: { source, served, complaints }, tracks, book }: 
                 window={lastWindow.current}
                 index={index}
                 findings={findings}
+                hosts={hosts}
                 go={go}
               />
             )}
           </div>
           <Table tracks={tracks} count={count} index={index} go={go} />
-          <Detail tracks={tracks} row={row} moment={moment} mac={mac} go={go} />
+          <Detail hosts={hosts} tracks={tracks} row={row} moment={moment} mac={mac} go={go} />
           <p class="visually-hidden" role="status">
             {row === undefined
               ? ''

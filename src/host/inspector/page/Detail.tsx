@@ -2,6 +2,8 @@
 import { catalogue } from '../../../events/catalogue.ts';
 import { BECAUSE } from '../../../machines/reasons.ts';
 import { VIEW_BITS, type ViewBit } from '../../../machines/view.ts';
+import type { HostLane } from '../document.ts';
+import { Meanwhile } from './HostLanes.tsx';
 import type { Moment } from './moment.ts';
 import { placeOf, type Row, type Tracks } from './tracks.ts';
 import { since, wallClock } from './words.ts';
@@ -70,6 +72,7 @@ const Field = ({ name, value }: { readonly name: string; readonly value: string 
   );
 
 interface DetailProps {
+  readonly hosts: readonly HostLane[];
   readonly tracks: Tracks;
   readonly row: Row | undefined;
   readonly moment: Moment;
@@ -77,7 +80,7 @@ interface DetailProps {
   readonly go: (index: number) => void;
 }
 
-export const Detail = ({ tracks, row, moment, mac, go }: DetailProps) => {
+export const Detail = ({ hosts, tracks, row, moment, mac, go }: DetailProps) => {
   if (row === undefined)
     return (
       <section class="detail" aria-label="Event">
@@ -94,6 +97,7 @@ export const Detail = ({ tracks, row, moment, mac, go }: DetailProps) => {
       <p class="muted">{catalogue[event.type].meaning}</p>
       <h3>What it changed</h3>
       <Changes row={row} moment={moment} mac={mac} />
+      <Meanwhile hosts={hosts} tracks={tracks} index={row.index} />
       <h3>Data</h3>
       <pre tabIndex={0}>{JSON.stringify(event.data, null, 2)}</pre>
       <h3>Envelope</h3>

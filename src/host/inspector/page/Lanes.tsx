@@ -1,6 +1,7 @@
 // The lanes of one pair over time, with the datapath's ribbon above them and the slider as their axis.
 import { useMemo } from 'preact/hooks';
 import type { Finding } from '../../../machines/findings.ts';
+import type { HostLane } from '../document.ts';
 import { type Axis, axisOf } from './axis.ts';
 import {
   datapathSpans,
@@ -16,6 +17,7 @@ import {
   type Span,
   stageSpans,
 } from './lanes.ts';
+import { clockText, HOST_LANE_PX, HostLanes } from './HostLanes.tsx';
 import { useWidth } from './hooks.ts';
 import type { Tracks } from './tracks.ts';
 import { duration, since, summary } from './words.ts';
@@ -27,8 +29,9 @@ const LANE_PX = 26;
 const BAR = { y: 2, height: 15 } as const;
 const MARK = { y: 18, height: 5 } as const;
 const FIRST_LANE = RIBBON.y + RIBBON.height + 10;
-const AXIS_Y = FIRST_LANE + LANES.length * LANE_PX + 6;
-const HEIGHT = AXIS_Y + 30;
+const HOSTS_Y = FIRST_LANE + LANES.length * LANE_PX;
+/** Under the lanes of the guest and those of its hosts. */
+const axisY = (hosts: readonly HostLane[]): number => HOSTS_Y + hosts.length * HOST_LANE_PX + 6;
 const LANE_NAMES: Readonly<Record<Lane, string>> = {
   hypervisor: 'Hypervisor',
   pci: 'PCI',
@@ -78,6 +81,7 @@ interface LanesProps {
   readonly window: readonly [from: number, to: number];
   readonly index: number;
   readonly findings: readonly Finding[];
+  readonly hosts: readonly HostLane[];
   readonly go: (index: number) => void;
 }
 
@@ -87,9 +91,18 @@ const titleOf = (tracks: Tracks, { from, to, label }: Span): string =>
 const findingTitle = ({ finding }: FindingSpan): string => `${finding.severity} ${finding.code}: ${finding.text}`;
 
 /** Everything but the cursor: drawn anew only when the log, the window or the width changes. */
-const Drawing = ({ tracks, count, mac, window, findings, axis }: Omit<LanesProps, 'index' | 'go'> & { readonly axis: Axis }) =>
+const Drawing = ({
+  tracks,
+  count,
+  mac,
+  window,
+  findings,
+  hosts,
+  axis,
+}: Omit<LanesProps, 'index' | 'go'> & { readonly axis: Axis }) =>
   useMemo(() => {
     const track = tracks.pairs.get(mac);
+    const bottom = axisY(hosts);
     const bars = (name: string, spans: readonly Span[], y: number, height: number) =>
       spans.map((span) => (
         <Bar
@@ -111,8 +124,8 @@ const Drawing = ({ tracks, count, mac, window, findings, axis }: Omit<LanesProps
         ))}
         {axis.gaps.map((gap) => (
           <g key={gap.x} class="gap">
-            <line x1={gap.x + gap.width / 2} x2={gap.x + gap.width / 2} y1={FIRST_LANE} y2={AXIS_Y - 8} />
-            <text x={gap.x + gap.width / 2} y={AXIS_Y + 24}>
+            <line x1={gap.x + gap.width / 2} x2={gap.x + gap.width / 2} y1={FIRST_LANE} y2={bottom - 8} />
+            <text x={gap.x + gap.width / 2} y={bottom + 24}>
               {duration(gap.ms)}
             </text>
           </g>
@@ -165,20 +178,22 @@ const Drawing = ({ tracks, count, mac, window, findings, axis }: Omit<LanesProps
             </g>
           );
         })}
+        <HostLanes hosts={hosts} tracks={tracks} axis={axis} y={HOSTS_Y} />
         {axis.ticks.map((tick) => (
           <g key={tick.x} class="tick">
-            <line x1={tick.x} x2={tick.x} y1={AXIS_Y} y2={AXIS_Y + 5} />
-            <text x={tick.x} y={AXIS_Y + 13} class={tick.x < 30 ? 'start' : ''}>
+            <line x1={tick.x} x2={tick.x} y1={bottom} y2={bottom + 5} />
+            <text x={tick.x} y={bottom + 13} class={tick.x < 30 ? 'start' : ''}>
               {since(tick.at_ms)}
             </text>
           </g>
         ))}
       </g>
     );
-  }, [tracks, count, mac, window, findings, axis]);
+  }, [tracks, count, mac, window, findings, hosts, axis]);
 
 export const Lanes = (props: LanesProps) => {
-  const { tracks, count, window, index, go } = props;
+  const { tracks, count, window, index, hosts, go } = props;
+  const bottom = axisY(hosts);
   const [from, to] = window;
   const { ref, width } = useWidth();
   const room = Math.max(120, width - LABEL_PX - 12);
@@ -204,7 +219,7 @@ export const Lanes = (props: LanesProps) => {
 
   return (
     <section class="lanes" aria-label="Timeline" ref={ref}>
-      <svg width={Math.max(width, LABEL_PX + 132)} height={HEIGHT} onPointerDown={drag}>
+      <svg width={Math.max(width, LABEL_PX + 132)} height={bottom + 30} onPointerDown={drag}>
         <defs>
           <pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
             <rect class="hatch" width="2.5" height="6" />
@@ -219,14 +234,20 @@ export const Lanes = (props: LanesProps) => {
               {LANE_NAMES[lane]}
             </text>
           ))}
+          {hosts.map((host, at) => (
+            <text key={host.name} x="0" y={HOSTS_Y + at * HOST_LANE_PX + 12}>
+              <title>{`${host.name}, ${host.role}; ${clockText(host)}`}</title>
+              {host.name.length > 13 ? `${host.name.slice(0, 12)}…` : host.name}
+            </text>
+          ))}
         </g>
         <g transform={`translate(${LABEL_PX} 0)`}>
           <Drawing {...props} axis={axis} />
-          <line class="axis" x1="0" x2={axis.width} y1={AXIS_Y} y2={AXIS_Y} />
+          <line class="axis" x1="0" x2={axis.width} y1={bottom} y2={bottom} />
           <g class="cursor" transform={`translate(${x} 0)`}>
-            <line y1="0" y2={AXIS_Y} />
+            <line y1="0" y2={bottom} />
             <circle
-              cy={AXIS_Y}
+              cy={bottom}
               r="7"
               role="slider"
               tabindex={0}

@@ -19,6 +19,8 @@ export interface Axis {
   readonly width: number;
   /** The place of an event of the window; one outside it is at the edge. */
   readonly xOf: (index: number) => number;
+  /** The place of an instant between two events of the window; null outside of it. */
+  readonly xAt: (at_ms: number) => number | null;
   /** The event of the window that is nearest to a place. */
   readonly indexAt: (x: number) => number;
   readonly gaps: readonly Gap[];
@@ -52,6 +54,18 @@ export const axisOf = (times: readonly number[], from: number, to: number, width
     }
     return from + low;
   };
+  const xAt = (at_ms: number): number | null => {
+    if (at_ms < (times[from] ?? 0) || at_ms > (times[to] ?? 0)) return null;
+    let [low, high] = [from, to];
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if ((times[middle] ?? 0) <= at_ms) low = middle;
+      else high = middle - 1;
+    }
+    const [before, after] = [times[low] ?? 0, times[low + 1] ?? times[low] ?? 0];
+    const share = after > before ? (lengthOf(at_ms - before) - STEP) / (lengthOf(after - before) - STEP) : 0;
+    return xOf(low) + (xOf(low + 1) - xOf(low)) * Math.min(1, share);
+  };
   const gaps: Gap[] = [];
   const ticks: Tick[] = [];
   for (let index = from; index <= to; index += 1) {
@@ -63,5 +77,5 @@ export const axisOf = (times: readonly number[], from: number, to: number, width
     if (last === undefined || (x - last.x >= TICK_ROOM_PX && x <= width - TICK_ROOM_PX / 2))
       ticks.push({ x, at_ms: times[index] ?? 0 });
   }
-  return { from, to, width, xOf, indexAt, gaps, ticks };
+  return { from, to, width, xOf, xAt, indexAt, gaps, ticks };
 };

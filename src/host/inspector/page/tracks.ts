@@ -99,6 +99,12 @@ export class Tracks {
     return this.story.findings.list(this.story.end);
   }
 
+  /** Milliseconds since the first event of an instant of the guest's monotonic clock. */
+  sinceStart(mono_ns: string): number {
+    const first = this.rows[0]?.event.mono_ns ?? mono_ns;
+    return Number(BigInt(mono_ns) - BigInt(first)) / 1e6;
+  }
+
   /** The index of the first event at or after a place; the last one when there is none. */
   indexOf(place: number): number {
     let [low, high] = [0, this.rows.length];
@@ -130,11 +136,10 @@ export class Tracks {
     const before = this.#about(event);
     const step = story.tell(event, { seq: placeOf(event), at_ns: event.mono_ns });
     const about = before.subject === null ? this.#about(event) : before;
-    const first = rows[0]?.event.mono_ns ?? event.mono_ns;
     rows.push({
       index,
       event,
-      at_ms: Number(BigInt(event.mono_ns) - BigInt(first)) / 1e6,
+      at_ms: this.sinceStart(event.mono_ns),
       touched: step.touched.map(({ mac }) => mac),
       changes: step.changes.map(({ pair, before: was }) => ({ mac: pair.mac, before: was, after: { ...pair.shown } })),
       ...about,
