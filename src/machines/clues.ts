@@ -3,6 +3,7 @@
 // Findings (findings.ts) keeps the spans; here is said whether one holds.
 import type { EventData } from '../events/catalogue.ts';
 import { LOCK_HELD } from '../events/catalogue.ts';
+import { globalsOf } from './duties.ts';
 import type { Foldable } from '../events/envelope.ts';
 import type { Guest } from './guest.ts';
 import type { Place } from './history.ts';
@@ -34,6 +35,8 @@ interface Memory {
   readonly held: Set<FindingCode>;
 }
 
+/** Addresses are on two devices while they are moved from one to the other. */
+const MOVING_MS = 3000;
 /** A primary that stays away for longer is missed. */
 const MISSED_MS = 30_000;
 /** Frames that must have left without one coming back, and the time between two looks, before anything is said. */
@@ -50,6 +53,17 @@ const isNews = ({ held }: Memory, code: FindingCode, holds: boolean): boolean =>
   if (holds) held.add(code);
   else held.delete(code);
   return true;
+};
+
+const hasFamily = (adapter: Arrived, isV6: boolean): boolean =>
+  globalsOf(adapter).some((address) => address.includes(':') === isV6);
+
+/** Devices of the pair that have addresses of a family which another of them has, too: they are on one wire. */
+const doubleHolders = ({ roles: { master, standby, primary } }: PairState): Arrived[] => {
+  const devices = [master, standby, primary].filter((device) => device !== null && device.addresses.size > 0) as Arrived[];
+  if (devices.length < 2) return [];
+  const families = [false, true].filter((isV6) => devices.filter((device) => hasFamily(device, isV6)).length > 1);
+  return devices.filter((device) => families.some((isV6) => hasFamily(device, isV6)));
 };
 
 export class Clues {
@@ -111,6 +125,12 @@ export class Clues {
     if (isNews(memory, 'protocolMissing', without)) {
       const text = (lasting: string): string => `the failover protocol is not installed, so no primary can be bound, ${lasting}`;
       yield { code: 'protocolMissing', mac, holds: without, after_ms: 0, text };
+    }
+    const holders = doubleHolders(pair);
+    if (isNews(memory, 'doubleAddresses', holders.length > 0)) {
+      const names = holders.map((holder) => `${nameOf(holder)}: ${globalsOf(holder).join(', ')}`).join('; ');
+      const words = (lasting: string): string => `more than one device of the pair has addresses (${names}), ${lasting}`;
+      yield { code: 'doubleAddresses', mac, holds: holders.length > 0, after_ms: MOVING_MS, text: words };
     }
     const over = carrierOf(pair);
     if (!isSame(over, memory.over)) {

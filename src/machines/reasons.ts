@@ -136,6 +136,12 @@ export const FINDINGS = {
     cause: 'The target has no free VF, the VF could not be plugged after a migration, or it was taken away by hand.',
     cure: 'Plug a VF with the pair’s MAC on the host; the standby carries until then.',
   },
+  doubleAddresses: {
+    severity: 'warning',
+    meaning: 'More than one device of the pair has IP addresses of one family.',
+    cause: 'A DHCP client or network manager configures a member besides its master, or the primary before it was enslaved.',
+    cure: 'Tell that program to leave the members alone; the addresses belong on the master (net_failover, bond) or the standby.',
+  },
   unplugNotDone: {
     severity: 'warning',
     meaning: 'A sign said that the primary is about to leave, and it is still there.',

@@ -1,5 +1,5 @@
 // The failures that the field knows, each with a recording that shows it, and what `netkvm explain` says of it. Real captures
-// where there are any; the others are recorded by the real service in a simulated guest; two, whose signs the simulation
+// where there are any; the others are recorded by the real service in a simulated guest; a few, whose signs the simulation
 // does not give, are told by hand. Each says which.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -342,6 +342,48 @@ describe('told by hand', () => {
       ],
     ],
   ])('is not said where %s', (_, more) => expect(codes(told(...onStandby, ...more))).not.toContain('nothingReturns'));
+
+  const address = (ifindex: number, text: string): Happening => ({ type: 'address.added', data: { ifindex, address: text } });
+  test('double addresses: a DHCP client on a member as well as on its master', () => {
+    const pair = told(
+      ...onStandby,
+      [6000, address(2, '10.0.0.5/24')],
+      [7000, address(3, '10.0.0.77/24')],
+      [11_000, changed(3, { mtu: 1400 })],
+    );
+    expect(codes(pair)).toEqual(['doubleAddresses']);
+    expect(pair.findings.at(-1)?.text).toBe(
+      'more than one device of the pair has addresses (eth2 (0000:01:00.0): 10.0.0.5/24; eth3 (0000:01:00.0): 10.0.0.77/24), and it lasts',
+    );
+    expect(pair.todo).toContain(FINDINGS.doubleAddresses.cure);
+  });
+
+  test.each<[string, (readonly [number, Happening])[]]>([
+    [
+      'of two families',
+      [
+        [6000, address(2, '10.0.0.5/24')],
+        [7000, address(3, 'fd00::7/64')],
+      ],
+    ],
+    [
+      'that the kernel gives by itself',
+      [
+        [6000, address(2, 'fe80::1/64')],
+        [7000, address(3, 'fe80::2/64')],
+      ],
+    ],
+    [
+      'that are being moved',
+      [
+        [6000, address(2, '10.0.0.5/24')],
+        [7000, address(3, '10.0.0.5/24')],
+        [8000, { type: 'address.removed', data: { ifindex: 3, address: '10.0.0.5/24' } }],
+      ],
+    ],
+  ])('addresses %s are not double', (_, more) =>
+    expect(codes(told(...onStandby, ...more, [20_000, changed(3, { mtu: 1400 })]))).not.toContain('doubleAddresses'),
+  );
 
   test('an observer who could act says so', () => {
     const pair = told(
