@@ -38,6 +38,11 @@ export interface Platform {
    * is half done. A decision may be one that an earlier process had begun: compare before acting.
    */
   perform(decision: Decision, signal: AbortSignal, ledger: Ledger): Promise<Outcome>;
+  /**
+   * Before the first effect on these pairs (MACs): ends what an earlier process opened for a moment only and did not close.
+   * Nothing that was decided is changed by it.
+   */
+  resume?(pairs: readonly string[]): void;
   now(): Clocks;
   /** Runs `act` after `delay_ms` of this platform's own time; calling the result cancels it. */
   after(delay_ms: number, act: () => void): () => void;

@@ -40,11 +40,13 @@ const readOr = (path: string, otherwise: string): string => {
 
 const MiB = (bytes: number): string => `${Math.round(bytes / 1_048_576)} MiB`;
 
-/** CAP_NET_ADMIN is bit 12 of CapEff, capabilities(7), proc_pid_status(5). */
-const mayAdministrate = (root: string): boolean => {
+/** Bits of CapEff, capabilities(7), proc_pid_status(5). */
+const CAP = { netAdmin: 12n, sysNice: 23n, syslog: 34n } as const;
+const may = (capability: keyof typeof CAP, root: string): boolean => {
   const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(readOr(join(root, 'proc/self/status'), ''))?.[1];
-  return effective !== undefined && (BigInt(`0x${effective}`) & (1n << 12n)) !== 0n;
+  return effective !== undefined && (BigInt(`0x${effective}`) & (1n << CAP[capability])) !== 0n;
 };
+const mayAdministrate = (root: string): boolean => may('netAdmin', root);
 
 const node = (): Found => {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
@@ -162,6 +164,41 @@ const rivals = ({ configuration, root }: CheckContext): Found => {
   return warning(text, 'Tell it to leave the members of the configured pairs alone (unmanaged-devices, Unmanaged=yes).');
 };
 
+/** A module that is loaded, or that the kernel would load for the first bond (modules.dep, modules.builtin). */
+const hasBonding = (root: string): boolean => {
+  if (existsSync(join(root, 'sys/module/bonding'))) return true;
+  const folder = join(root, 'lib/modules', readOr(join(root, 'proc/sys/kernel/osrelease'), '').trim());
+  return ['modules.dep', 'modules.builtin'].some((file) => /(^|\/)bonding\.ko/m.test(readOr(join(folder, file), '')));
+};
+
+const bonding = ({ configuration, root }: CheckContext): Found => {
+  if (hasBonding(root)) return ok('the kernel can make bonds');
+  const wanted = configuration.policy.effects !== 'off' && configuration.policy.pairs.some(({ mode }) => mode === 'bond');
+  if (!wanted) return ok('the kernel has no bonding: not needed as configured');
+  return failed(
+    'a pair is to be a bond, but this kernel has no bonding module',
+    'Install the kernel with all modules (on Debian not the cloud one).',
+  );
+};
+
+/** /dev/kmsg; with kernel.dmesg_restrict only CAP_SYSLOG may read it. */
+const earlySigns = ({ configuration, root }: CheckContext): Found => {
+  const free = readOr(join(root, 'proc/sys/kernel/dmesg_restrict'), '0').trim() === '0';
+  const heard = free || may('syslog', root);
+  const { realtimePriority } = configuration.settings;
+  if (realtimePriority > 0 && !may('sysNice', root))
+    return warning(
+      `realtimePriority = ${realtimePriority}, but there is no CAP_SYS_NICE`,
+      'Grant the service CAP_SYS_NICE, or LimitRTPRIO.',
+    );
+  if (heard) return ok('the kernel’s log can be read: it announces an unplug on native hotplug 5 s ahead');
+  if (configuration.policy.effects === 'off') return ok('the kernel’s log cannot be read; no matter while nothing is touched');
+  return warning(
+    'the kernel’s log cannot be read, which announces an unplug on native hotplug 5 s ahead',
+    'Grant the service CAP_SYSLOG.',
+  );
+};
+
 const LINUX_CHECKS: Readonly<Record<string, (context: CheckContext) => Found | Promise<Found>>> = {
   node,
   foreignCalls,
@@ -172,6 +209,8 @@ const LINUX_CHECKS: Readonly<Record<string, (context: CheckContext) => Found | P
   log,
   service,
   kernel,
+  bonding,
+  earlySigns,
   rivals,
 };
 

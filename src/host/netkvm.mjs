@@ -24,6 +24,9 @@ const useCompileCache = () => {
   }
 };
 
+// Waiting for the kernel, and a request that it does not let go, each take a thread of libuv's pool for as long as they last.
+process.env['UV_THREADPOOL_SIZE'] ??= '8';
+
 const [major, minor] = process.versions.node.split('.').map(Number);
 if (major > 22 || (major === 22 && minor >= 18)) {
   useCompileCache();

@@ -275,6 +275,7 @@ export class Service {
 
   #release(): void {
     this.#withheld = false;
+    if (this.#policy.effects === 'on') this.#platform.resume?.(this.#policy.pairs.map(({ mac }) => mac));
     this.#recorder.take([this.#configuration()], this.#platform.now());
   }
 

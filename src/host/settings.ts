@@ -20,6 +20,7 @@ export interface Settings {
   readonly logLevel: LogLevel;
   readonly survey_ms: number;
   readonly receiveBuffer_bytes: number;
+  readonly realtimePriority: number;
   readonly checkpointEvents: number;
   readonly retentionEvents: number;
   readonly retentionDays: number;
@@ -49,6 +50,13 @@ export const SETTINGS: { readonly [K in keyof Settings]: Setting } = {
     min: 65_536,
     max: 268_435_456,
     meaning: 'Receive buffer of each kernel socket. Without CAP_NET_ADMIN the kernel caps it at net.core.rmem_max.',
+  },
+  realtimePriority: {
+    initial: 0,
+    min: 0,
+    max: 50,
+    meaning:
+      'Linux: real-time priority (SCHED_FIFO) of the service; 0: none. With one, a switch at the first sign of an unplug is mostly won, without one mostly lost. It takes CAP_SYS_NICE.',
   },
   checkpointEvents: {
     initial: 20_000,

@@ -101,6 +101,38 @@ describe('each check', () => {
     });
   });
 
+  test('a bond that is wanted needs a kernel that can make one', async () => {
+    const bare = system({ 'proc/sys/kernel/osrelease': '6.1.0-18-cloud-amd64\n' });
+    const file = join(folder, 'bond.toml');
+    writeFileSync(file, '[policy]\neffects = "on"\n[[pairs]]\nmac = "52:54:00:11:22:33"\nmode = "bond"\n');
+    const wanted = async (root: string): Promise<Check | undefined> => {
+      const configuration = loadConfig(file, { 'service.stateDir': join(folder, 'state') });
+      return (await runChecks({ configuration, root, thorough_bytes: 1_000_000 })).find(({ name }) => name === 'bonding');
+    };
+    expect(await check('bonding', {}, bare)).toMatchObject({ result: 'ok' });
+    expect(await wanted(bare)).toMatchObject({ result: 'failed' });
+    const able = system({
+      'proc/sys/kernel/osrelease': '6.1.0-18-amd64\n',
+      'lib/modules/6.1.0-18-amd64/modules.dep': 'kernel/drivers/net/bonding/bonding.ko: kernel/net/tls/tls.ko\n',
+    });
+    expect(await wanted(able)).toMatchObject({ result: 'ok' });
+    expect(await wanted(system({ 'sys/module/bonding/x': '' }))).toMatchObject({ result: 'ok' });
+  });
+
+  test('early signs: the kernel log, and the priority that is asked for', async () => {
+    const restricted = { ...unprivileged, 'proc/sys/kernel/dmesg_restrict': '1\n' };
+    expect(await check('earlySigns', {}, system(restricted))).toMatchObject({ result: 'ok' });
+    expect(await check('earlySigns', { 'policy.effects': 'on' }, system(restricted))).toMatchObject({ result: 'warning' });
+    const able = system({ ...restricted, 'proc/self/status': 'CapEff:\t0000000400000000\n' });
+    expect(await check('earlySigns', { 'policy.effects': 'on' }, able)).toMatchObject({ result: 'ok' });
+    expect(await check('earlySigns', { 'service.realtimePriority': 20 }, able)).toMatchObject({
+      result: 'warning',
+      text: expect.stringContaining('CAP_SYS_NICE'),
+    });
+    const swift = system({ ...restricted, 'proc/self/status': 'CapEff:\t0000000400800000\n' });
+    expect(await check('earlySigns', { 'service.realtimePriority': 20 }, swift)).toMatchObject({ result: 'ok' });
+  });
+
   test('an old kernel', async () => {
     const root = system({ 'proc/sys/kernel/osrelease': '4.18.0-553.el8.x86_64\n', 'sys/module/net_failover/x': '' });
     expect(await check('kernel', {}, root)).toMatchObject({

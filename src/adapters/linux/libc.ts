@@ -24,6 +24,7 @@ export interface Libc {
   write(fd: number, bytes: Bytes, size: number): number;
   close(fd: number): number;
   eventfd(initial: number, flags: number): number;
+  sched_setscheduler(task: number, policy: number, parameter: Bytes): number;
   clock_gettime(clock: number, into: Bytes): number;
   readonly poll: Async<[fds: Bytes, count: number, timeout_ms: number]>;
 }
@@ -52,6 +53,7 @@ export const libc = (): Libc => {
     write: library.func('int64_t write(int, const void *, size_t)'),
     close: library.func('int close(int)'),
     eventfd: library.func('int eventfd(unsigned int, int)'),
+    sched_setscheduler: library.func('int sched_setscheduler(int, int, const void *)'),
     clock_gettime: library.func('int clock_gettime(int, void *)'),
     poll: library.func('int poll(void *, uint64_t, int)') as unknown as Libc['poll'],
   };

@@ -96,6 +96,10 @@ export class LinuxPlatform implements Platform {
     return this.#effects.perform(decision, signal, ledger);
   }
 
+  resume(pairs: readonly string[]): void {
+    this.#effects.resume(pairs);
+  }
+
   now(): Clocks {
     return readClocks();
   }

@@ -45,7 +45,15 @@ const handlersOf = (service: Service, stop: (reason: string) => void): Handlers 
 });
 
 /** Settings that only a start can change. */
-const FIXED = ['stateDir', 'controlSocket', 'logLevel', 'survey_ms', 'receiveBuffer_bytes', 'metricsPort'] as const;
+const FIXED = [
+  'stateDir',
+  'controlSocket',
+  'logLevel',
+  'survey_ms',
+  'receiveBuffer_bytes',
+  'realtimePriority',
+  'metricsPort',
+] as const;
 
 /** SIGHUP: read the file again; a broken one changes nothing. */
 const reload = (args: Arguments, service: Service, lines: Lines, started: Settings): void => {
@@ -112,6 +120,14 @@ const metricsOf = async ({ metricsPort }: Settings, service: Service, meters: Me
   });
 };
 
+/** Without it the service does its work all the same. */
+const hurry = async (priority: number, lines: Lines): Promise<void> => {
+  if (priority === 0 || process.platform !== 'linux') return;
+  const { takeRealTimePriority } = await import('../../adapters/linux/priority.ts');
+  const reason = takeRealTimePriority(priority);
+  if (reason !== null) lines.degraded({ part: 'priority', reason });
+};
+
 /** The service manager that started this process, if one did. */
 const superviseBy = async (platform: Platform): Promise<Supervision> => {
   const told = process.env['NOTIFY_SOCKET'] ? (await import('../../adapters/linux/notify.ts')).openNotify() : null;
@@ -146,6 +162,7 @@ export const runService = async (args: Arguments, options: RunOptions = {}): Pro
     stateDir: settings.stateDir,
     config: file,
   });
+  await hurry(settings.realtimePriority, lines);
   const reopen = (distrust: string) => openLog(settings.stateDir, identity, distrust);
   const supervision = await superviseBy(platform);
   const meters = new Meters();

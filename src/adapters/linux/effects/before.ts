@@ -2,6 +2,7 @@
 // holds it as plain JSON: it is checked like any other input. Pure.
 import { BEFORE_CHARS_MAX } from '../../../events/catalogue.ts';
 import type { LinkMessage } from '../link-message.ts';
+import { align, attributeEnd, attributeType, ATTRIBUTE_BYTES } from '../netlink-bytes.ts';
 import { hex, unhex } from './entries.ts';
 import type { Standing } from './moving.ts';
 import { Stop } from './standing.ts';
@@ -34,7 +35,20 @@ export const shapeOf = ({ ifindex, name, mac, mtu, up, queueLength, vlan }: Link
 };
 export const vlanData = ({ vlan, name }: Shape): Uint8Array => {
   if (vlan === null) throw new Stop('failed', `${name} is no VLAN`);
-  return unhex(vlan);
+  return settable(unhex(vlan));
+};
+
+const IFLA_VLAN_FLAGS = 2;
+/** VLAN_FLAG_REORDER_HDR, _GVRP, _LOOSE_BINDING, _MVRP: those that every kernel knows. */
+const FLAGS_KNOWN = 0xf;
+/** The kernel tells flags with a mask of all ones, and refuses that mask when it is told it (vlan_dev_change_flags). */
+const settable = (data: Uint8Array): Uint8Array => {
+  for (let at = 0, end; data.length - at >= ATTRIBUTE_BYTES; at = align(end)) {
+    end = attributeEnd(data, at, data.length);
+    if (attributeType(data, at) !== IFLA_VLAN_FLAGS || end - at !== 12) continue;
+    data.set(Uint8Array.of((data[at + 4] ?? 0) | FLAGS_KNOWN, 0, 0, 0), at + 8);
+  }
+  return data;
 };
 
 /** Throws Stop (refused) for more than the log takes: what cannot be recorded is not changed. */

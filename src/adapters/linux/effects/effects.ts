@@ -39,6 +39,13 @@ export class LinuxEffects {
     return outcome;
   }
 
+  /** Windows that a process before this one opened and did not live to close. The effects that follow wait for it. */
+  resume(pairs: readonly string[]): void {
+    const { windows } = this.#open();
+    const work = windows.closeFound(pairs);
+    for (const pair of pairs) this.#last.set(pair, work);
+  }
+
   /** Waits for what is under way, closes open windows and the sockets. */
   async close(): Promise<void> {
     await Promise.all(this.#last.values());

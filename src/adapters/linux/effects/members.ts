@@ -11,7 +11,7 @@ import { ERRNO } from '../libc.ts';
 import type { LinkMessage } from '../link-message.ts';
 import type { Answer, Conversation } from './conversation.ts';
 import { getLink, setBond, setLink } from './requests.ts';
-import { ALREADY, gone, linkBy, linkOf, linksIn, must, Stop, stopOf, SUCCEEDED } from './standing.ts';
+import { allLinks, ALREADY, gone, linkBy, linkOf, linksIn, must, Stop, stopOf, SUCCEEDED } from './standing.ts';
 
 const WINDOW_MS = 1000;
 /** How long the bond's own link monitor is waited for, and in what steps; it looks every MIIMON_MS (take-over.ts). */
@@ -42,6 +42,13 @@ export class Windows {
     this.#closing.get(bond)?.();
     this.#closing.delete(bond);
     await this.#conversation.tell(setBond(bond, { allSlavesActive: false })).catch(() => {});
+  }
+
+  /** Closes those that are open on bonds with one of these MACs; what cannot be asked or told is left as it is. */
+  async closeFound(macs: readonly string[]): Promise<void> {
+    const links = await allLinks(this.#conversation).catch(() => []);
+    const open = links.filter(({ mac, bond }) => bond?.allSlavesActive === true && macs.includes(mac ?? ''));
+    for (const { ifindex } of open) await this.close(ifindex);
   }
 
   async closeAll(): Promise<void> {

@@ -162,7 +162,9 @@ const begin = async (
   if (bond !== null && earlier.length === 0) await refuseUnlessEmpty(conversation, bond, plan.bond);
   const before = await look(conversation, link, plan.bond);
   const targets = targetsOf(plan, before);
-  if (!(await anyAnswers(conversation, targets, link.ifindex, plan.confirm_ms, signal)))
+  const answered = await anyAnswers(conversation, targets, link.ifindex, plan.confirm_ms, signal);
+  if (signal.aborted) throw new Stop('failed', 'interrupted before anything was changed');
+  if (!answered)
     throw new Stop(
       'refused',
       `nobody answers over ${link.name} as it is, so a takeover could not be confirmed: ${targets.join(', ')}`,
@@ -228,8 +230,9 @@ const carryOut = async (
   await followVlans(conversation, before.vlans, bond.ifindex);
   await must(conversation, 'updelay', [setBond(bond.ifindex, { updelay_ms: UPDELAY_MS })]);
   await readBack(conversation, bond, before);
-  if (!(await anyAnswers(conversation, targets, bond.ifindex, plan.confirm_ms, signal)) || signal.aborted)
-    throw new Stop('failed', `nobody answers over ${plan.bond} within ${plan.confirm_ms} ms: ${targets.join(', ')}`);
+  const answered = await anyAnswers(conversation, targets, bond.ifindex, plan.confirm_ms, signal);
+  if (signal.aborted) throw new Stop('failed', 'interrupted');
+  if (!answered) throw new Stop('failed', `nobody answers over ${plan.bond} within ${plan.confirm_ms} ms: ${targets.join(', ')}`);
 };
 
 const readBack = async (conversation: Conversation, bond: LinkMessage, before: Before): Promise<void> => {
