@@ -32,7 +32,7 @@ const simulated = async (args: Arguments, policy: Policy): Promise<Chosen> => {
   const seed = args.number('seed') ?? 1;
   const script = scenario.script(new Random(seed, name));
   const effects = args.flag('observe') ? 'off' : args.flag('dry-run') ? 'dryRun' : script.effects;
-  const pairs = script.pairs.map((mac) => ({ mac }));
+  const pairs = script.pairs.map((mac) => ({ mac, ...script.wishes }));
   return { platform: openSimulated(scenario, seed), policy: { ...policy, effects, pairs } };
 };
 

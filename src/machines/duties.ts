@@ -31,7 +31,9 @@ export const wantsTakeOver = (pair: PairState, policy: Policy): boolean => {
   if (!mayTouch(pair, policy) || named?.mode !== 'bond' || standby === null) return false;
   if (unfinished) return mode === 'bond' || mode === 'none';
   if (!isUnjoined(pair) || standby.facts.master !== null || paused || failures >= policy.retryLimit) return false;
-  return carries(standby) && globalsOf(standby).length > 0;
+  // What it carried may be on the bond that it has lost.
+  const isOwed = pair.obligations.some(({ kind }) => kind === 'takeover');
+  return carries(standby) && (isOwed || globalsOf(standby).length > 0);
 };
 
 /** What was changed is to be given back, newest first. In a dry run nothing is. */

@@ -28,6 +28,8 @@ const BEFALLING = [
   'restart',
   'logOutage',
   'survey',
+  'restore',
+  'prepare',
   'policy',
 ];
 
@@ -39,6 +41,8 @@ const HAPPENINGS = [
   'link',
   'migrate',
   'announce',
+  'address',
+  'gateway',
   'sign',
   'mtu',
   'mac',

@@ -19,6 +19,8 @@ import { Invariants, type Violation } from './invariants.ts';
 
 /** How long the world is left in peace at the end before it must be in order: longer than every delay of the policy. */
 const CALM_MS = 400_000;
+/** How long an operator may have to wait until everything is given back: longer than the pause after failures. */
+const RESTORE_MS = 100_000;
 /** Events that one run may take; a run that needs more feeds itself. */
 const STEP_LIMIT = 20_000;
 
@@ -60,7 +62,7 @@ export class Run {
     this.coverage = coverage;
     this.world = new World(this.clock, script.world);
     this.faults = new Faults(script.rates, new Random(seed, 'faults'));
-    const pairs = script.pairs.map((mac) => ({ mac }));
+    const pairs = script.pairs.map((mac) => ({ mac, ...script.wishes }));
     this.policy = { ...defaultPolicy, effects: script.effects, pairs, ...sabotage.policy };
     this.invariants = new Invariants(this);
     this.disk.died = () => this.kill();
@@ -81,6 +83,7 @@ export class Run {
     await this.#until(this.clock.now_ms + CALM_MS);
     this.#sabotage.atEnd?.(this);
     this.invariants.atRest();
+    await this.#giveBack();
     await this.service?.stop('end of the simulation');
     await this.#drain();
     this.invariants.atEnd();
@@ -161,6 +164,10 @@ export class Run {
         this.invariants.cut();
         this.clock.after(what.down_ms, () => this.start());
         return;
+      case 'restore':
+      case 'prepare':
+        this.service.obey(what.do, null, 'simulation');
+        return;
       case 'fault':
         this.faults.force(what.fault);
         return;
@@ -204,12 +211,23 @@ export class Run {
     if (this.service === null) this.start();
   }
 
+  /** An operator wants everything back; at the end it must be as if nobody had ever touched anything. */
+  async #giveBack(): Promise<void> {
+    if (this.service === null || !this.invariants.somethingOwed()) return;
+    if (this.policy.effects === 'dryRun') this.policy = { ...this.policy, effects: 'off' };
+    this.service.reload(this.policy);
+    this.service.obey('restore', null, 'end of the simulation');
+    await this.#until(this.clock.now_ms + RESTORE_MS);
+    this.invariants.givenBack();
+  }
+
   /** Faults stop, obstacles are taken away: from here on there is no excuse. */
   #calm(): void {
     this.faults.rates = NO_FAULTS;
     this.disk.refuses = false;
     this.disk.next = null;
     this.world.happen({ do: 'lock', by: null });
+    this.world.happen({ do: 'gateway', on: true });
     this.start();
   }
 

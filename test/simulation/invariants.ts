@@ -1,6 +1,7 @@
 // The invariants of DESIGN.md, each by its number, checked on what a simulated run does: at every act in the world, after
 // every step, when the world has been left in peace, and on the whole log at the end.
 import { isStillThere, type Act } from '../../src/adapters/simulated/effects.ts';
+import { DEFAULT_PARAMETERS, LinuxKernel } from '../../src/adapters/simulated/linux-kernel.ts';
 import type { Platform } from '../../src/adapters/platform.ts';
 import type { Decision, Target } from '../../src/events/catalogue.ts';
 import { type Divergence, Guest } from '../../src/machines/guest.ts';
@@ -23,6 +24,8 @@ interface Hold {
 }
 
 const VIOLATIONS_MAX = 20;
+/** The bond that a takeover makes. */
+const BOND = 'fo112233';
 
 export class Invariants {
   readonly violations: Violation[] = [];
@@ -38,6 +41,11 @@ export class Invariants {
   /** Acknowledged appends: what the log held when the last process died. */
   #acknowledged = 0;
   #crashSaid = false;
+  /** The disk has lost something, and what was owed with it. */
+  #isCut = false;
+  /** Addresses that the guest had before everything was given back. */
+  #addressesBefore = new Set<string>();
+  #restoredAt = 0;
   readonly #outSince = new Map<string, number>();
   /** The longest time that a pair was without traffic although its standby worked. */
   longest_ms = 0;
@@ -110,6 +118,9 @@ export class Invariants {
     if (isPrimary && !isStillThere(target, kernel.adapters())) {
       this.#violated(5, `${what}: the primary ${target.pci} at ${target.ifindex} is not there any more`);
     }
+    const owed = decision.kind === 'takeOver' ? 'takeover' : decision.kind === 'alignParameters' ? 'parameters' : null;
+    if (owed !== null && !this.#run.disk.owes(decision.pair, owed) && !this.#isCut)
+      this.#violated(7, `${what}: before it is recorded what was before (${decision.id})`);
     if (decision.kind === 'bindPrimary') this.#bindsOne(decision, target);
     if (decision.kind === 'releaseLink') this.#releasesInTime(decision);
   }
@@ -171,6 +182,7 @@ export class Invariants {
 
   /** The disk has lost its end, or all of it: that is not the service's fault. */
   cut(): void {
+    this.#isCut = true;
     this.#acknowledged = this.#run.disk.head;
     for (const key of this.#performed.keys()) if (!this.#run.disk.has(key.split(' ')[0] ?? '')) this.#performed.delete(key);
   }
@@ -221,6 +233,11 @@ export class Invariants {
       [...new Map(records.toReversed().map((record) => [record.mac, record])).values()].toSorted((a, b) =>
         a.mac < b.mac ? -1 : 1,
       );
+    const addresses = [...guest.adapters.values()]
+      .toSorted((a, b) => a.facts.ifindex - b.facts.ifindex)
+      .flatMap(({ facts, addresses: own }) => [...own].toSorted().map((address) => `${facts.ifindex} ${address}`));
+    const real = world.kernel.addresses().map(({ ifindex, address }) => `${ifindex} ${address}`);
+    differ('addresses', addresses.toSorted(), real.toSorted());
     differ('records of the driver', byMac(folded), byMac(world.kernel.records()));
   }
 
@@ -234,6 +251,8 @@ export class Invariants {
     if (pair.shown.datapath !== datapath)
       this.#violated(6, `${mac} is shown on ${pair.shown.datapath}, and is on ${datapath} (${state})`);
     const driven = pair.mode === 'netkvm' || pair.mode === 'bond';
+    if (!pair.released) this.#isTakenOver(mac);
+    if (pair.released) return;
     if (policy.effects !== 'on' || !driven || (pair.bits & BIT.ours) === 0) return;
     if (!policy.pairs.some((listed) => listed.mac === mac) || pair.roles.rival !== null) return;
     if (datapath === 'none' && (standbyWorks || primaryWorks))
@@ -241,6 +260,66 @@ export class Invariants {
     else if (datapath !== 'primary' && primaryWorks)
       this.#violated(6, `${mac} stays on ${datapath}, although its primary works (${state})`);
     for (const text of wrong) this.#violated(6, `${mac}: ${text} (${state})`);
+  }
+
+  /** A takeover that is wanted and possible was made. */
+  #isTakenOver(mac: string): void {
+    const { service, policy, world } = this.#run;
+    const pair = service?.story.guest.pairs.get(mac);
+    const wanted = policy.effects === 'on' && policy.pairs.some((one) => one.mac === mac && one.mode === 'bond');
+    const standby = pair?.roles.standby ?? null;
+    if (!wanted || pair === undefined || standby === null || pair.roles.rival !== null) return;
+    const ready = standby.facts.master === null && standby.facts.up && standby.facts.carrier && standby.addresses.size > 0;
+    const isNamed = world.kernel.adapters().some(({ name }) => name === BOND);
+    const hasGlobal = [...standby.addresses].some((address) => !address.startsWith('fe80'));
+    if (ready && hasGlobal && !isNamed && pair.failures < policy.retryLimit)
+      this.#violated(6, `${mac} is not taken over, although it could be (${pair.configuration.leaf}, ${pair.hindrance})`);
+    const owes = pair.obligations.some(({ kind }) => kind === 'takeover');
+    if (isNamed && !owes && !this.#isCut) this.#violated(7, `${mac}: the bond is there, and nobody knows what was before it`);
+    if (pair.unfinished) this.#violated(6, `${mac} is still being taken over (${pair.hindrance})`);
+  }
+
+  /** Whether there is anything to give back. */
+  somethingOwed(): boolean {
+    const { service, world } = this.#run;
+    this.#restoredAt = this.#run.disk.head;
+    this.#addressesBefore = new Set(world.kernel.addresses().map(({ address }) => address));
+    return (
+      [...(service?.story.guest.pairs.values() ?? [])].some(({ obligations }) => obligations.length > 0) ||
+      this.#traces().length > 0
+    );
+  }
+
+  /** What the service has left in the guest, in words. */
+  #traces(): string[] {
+    const { kernel } = this.#run.world;
+    if (!(kernel instanceof LinuxKernel)) return [];
+    return [...kernel.links.values()].flatMap((link) => [
+      ...(link.name === BOND ? [`the bond ${link.name} is still there`] : []),
+      ...(link.parameters === DEFAULT_PARAMETERS ? [] : [`${link.name} still has other parameters: ${link.parameters}`]),
+    ]);
+  }
+
+  /** Everything was to be given back, and there was time. */
+  givenBack(): void {
+    const { service, world } = this.#run;
+    if (this.#isCut || service === null) return;
+    for (const { mac, obligations, hindrance } of service.story.guest.pairs.values())
+      for (const { id } of obligations) this.#violated(7, `${mac}: ${id} is still owed (${hindrance})`);
+    for (const trace of this.#traces()) this.#violated(7, trace);
+    const left = new Set(world.kernel.addresses().map(({ address }) => address));
+    // Where the NIC is gone that was taken over, there is nothing that its addresses could go back to.
+    const isOnStandby = this.#run.disk
+      .all()
+      .some(
+        (event) =>
+          event.seq > this.#restoredAt &&
+          event.type === 'obligation.closed' &&
+          event.data.how === 'givenBack' &&
+          event.data.id.endsWith('.takeover'),
+      );
+    for (const address of this.#addressesBefore)
+      if (isOnStandby && !left.has(address)) this.#violated(7, `the address ${address} was lost`);
   }
 
   /** The service has ended: the log is judged as a whole. */

@@ -21,6 +21,7 @@ export class SimulatedDisk {
   readonly #ends = new Set<number>();
   readonly #decisions = new Set<string>();
   readonly #concluded = new Set<string>();
+  readonly #owed = new Map<string, { pair: string; kind: string }>();
   #logs = 1;
   bootId = 'boot-1';
   refuses = false;
@@ -84,8 +85,7 @@ export class SimulatedDisk {
       this.#lines.push(JSON.stringify(event));
       this.#ids.push(event.id);
       this.#types.push(event.type);
-      if (event.type === 'decision.made') this.#decisions.add(event.data.id);
-      if (event.type === 'outcome.seen') this.#concluded.add(event.data.decision);
+      this.#notice(event);
     }
     this.#ends.add(this.#lines.length);
   }
@@ -103,10 +103,20 @@ export class SimulatedDisk {
     for (const end of this.#ends) if (end > head) this.#ends.delete(end);
     this.#decisions.clear();
     this.#concluded.clear();
-    for (const event of this.all()) {
-      if (event.type === 'decision.made') this.#decisions.add(event.data.id);
-      if (event.type === 'outcome.seen') this.#concluded.add(event.data.decision);
-    }
+    this.#owed.clear();
+    for (const event of this.all()) this.#notice(event);
+  }
+
+  #notice(event: RecordedEvent): void {
+    if (event.type === 'decision.made') this.#decisions.add(event.data.id);
+    if (event.type === 'outcome.seen') this.#concluded.add(event.data.decision);
+    if (event.type === 'obligation.opened') this.#owed.set(event.data.id, event.data);
+    if (event.type === 'obligation.closed') this.#owed.delete(event.data.id);
+  }
+
+  /** Whether the disk says that something of this kind is owed to the pair. */
+  owes(pair: string, kind: string): boolean {
+    return [...this.#owed.values()].some((one) => one.pair === pair && one.kind === kind);
   }
 
   note(fault: LogFault): void {

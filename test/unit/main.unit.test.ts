@@ -1,6 +1,6 @@
 // The entry of the command line as a user meets it: exit codes, one line for each mistake, broken pipes, an old Node.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -115,8 +115,7 @@ describe('an older Node', () => {
 
 describe('every command', () => {
   const groups = [...new Map(COMMANDS.map((command) => [command.name.split(' ', 1)[0]!, command])).values()];
-  test.each(groups.map((command) => [command.name, command] as const))('%s has an implementation', async (name, command) => {
-    expect(existsSync(path(`commands/${name.split(' ', 1)[0]}.ts`))).toBe(true);
+  test.each(groups.map((command) => [command.name, command] as const))('%s has an implementation', async (_, command) => {
     expect(await loadRun(command)).toBeTypeOf('function');
   });
 

@@ -26,8 +26,9 @@ export class SimulatedBonds {
     this.#clock = clock;
   }
 
-  create(preferred: string | null = null): Link {
-    const link = this.#kernel.newLink('bond', null, 'bond0', '7a:1f:63:15:b3:7d', null);
+  create(preferred: string | null = null, name = 'bond0', mtu = 1500): Link {
+    const link = this.#kernel.newLink('bond', null, name, '7a:1f:63:15:b3:7d', null);
+    link.mtu = mtu;
     link.bond = { active: null, preferred, slaves: new Set(), ownMac: link.mac };
     this.#kernel.publish();
     return link;

@@ -2,10 +2,11 @@
 // acting happen at one instant here, because rtnetlink and an IOCTL are one call; what waits (INetCfg's lock, the link
 // monitor of a bond) compares after it has waited.
 import { LOCK_HELD } from '../../events/catalogue.ts';
-import type { Adapter, Decision, Target } from '../../events/catalogue.ts';
-import type { Outcome } from '../platform.ts';
+import type { Adapter, Decision, DecisionOf, Target } from '../../events/catalogue.ts';
+import type { Ledger, Outcome } from '../platform.ts';
 import type { Ticking } from './kernel.ts';
-import type { Link, LinuxKernel } from './linux-kernel.ts';
+import { globalsOf, type Link, type LinuxKernel } from './linux-kernel.ts';
+import { Takeover } from './takeover.ts';
 import { FAILOVER_PROTOCOL, type WindowsKernel } from './windows-kernel.ts';
 
 /** What the world is told of every act, so that invariants can be checked on it. */
@@ -131,14 +132,17 @@ export class BondEffects {
   readonly #kernel: LinuxKernel;
   readonly #clock: Ticking;
   readonly #acted: (act: Act) => void;
+  readonly #takeover: Takeover;
 
   constructor(kernel: LinuxKernel, clock: Ticking, acted: (act: Act) => void) {
     this.#kernel = kernel;
     this.#clock = clock;
     this.#acted = acted;
+    this.#takeover = new Takeover(kernel, clock, acted);
   }
 
-  begin(decision: Decision, report: Report): void {
+  /** `isAlive` says whether the process that carries it out still runs: what takes several steps ends with it. */
+  begin(decision: Decision, report: Report, ledger: Ledger, isAlive: () => boolean): void {
     switch (decision.kind) {
       case 'bindPrimary':
         return report(this.#enslave(decision));
@@ -146,13 +150,16 @@ export class BondEffects {
         return this.#activate(decision, decision.primary, MII_LIMIT_MS, report);
       case 'activateStandby':
         return this.#activate(decision, decision.standby, MII_LIMIT_MS, report);
+      case 'takeOver':
+      case 'giveBack':
+        return this.#takeover.begin(decision, ledger, isAlive, report);
+      case 'moveAddresses':
+        return report(this.#moveAddresses(decision));
+      case 'alignParameters':
+        return this.#align(decision, ledger, isAlive, report);
       case 'unbindPrimary':
       case 'holdLink':
       case 'releaseLink':
-      case 'takeOver':
-      case 'giveBack':
-      case 'moveAddresses':
-      case 'alignParameters':
         return report({ result: 'refused', reason: 'a bond has no such effect', observed: false });
     }
   }
@@ -186,5 +193,40 @@ export class BondEffects {
     this.#acted({ decision, target, what: 'set the active slave' });
     const answer = this.#kernel.bonds.activate(bond, link);
     report(answer === null ? succeeded : failed(answer));
+  }
+
+  #moveAddresses(decision: Decision): Outcome {
+    const bond = this.#linkOf(decision.master);
+    if (bond?.bond == null) return voided('the bond is gone');
+    const members = [decision.standby, decision.primary].map((target) => this.#linkOf(target));
+    const strayed = members.filter((link) => link !== null && link.master === bond && globalsOf(link).length > 0);
+    if (strayed.length === 0) return already;
+    this.#acted({ decision, target: decision.master, what: 'move the addresses' });
+    for (const link of strayed) {
+      for (const address of link === null ? [] : globalsOf(link)) {
+        this.#kernel.addAddress(bond, address);
+        if (link !== null) this.#kernel.removeAddress(link, address);
+      }
+    }
+    return succeeded;
+  }
+
+  #align(decision: DecisionOf<'alignParameters'>, ledger: Ledger, isAlive: () => boolean, report: Report): void {
+    const { primary, plan } = decision;
+    const wanted = JSON.stringify(plan.parameters);
+    const link = this.#linkOf(primary);
+    if (link === null) return report(voided('the primary is gone'));
+    if (link.parameters === wanted) return report(already);
+    const set = (): void => {
+      if (!isAlive()) return;
+      const now = this.#linkOf(primary);
+      if (now === null) return report(voided('the primary is gone'));
+      this.#acted({ decision, target: primary, what: 'set parameters' });
+      this.#kernel.setParameters(now, wanted);
+      report(succeeded);
+    };
+    ledger.owe({ kind: 'parameters', device: primary, before: link.parameters }).then(set, (error: unknown) => {
+      report(failed(error instanceof Error ? error.message : String(error)));
+    });
   }
 }

@@ -1,6 +1,6 @@
 // What the two simulated kernels have in common: the cards that can be plugged into them, the messages that come out of
 // them, and what the rest of the simulated world may ask and do.
-import type { Adapter, DriverFacts, PciFunction } from '../../events/catalogue.ts';
+import type { Adapter, Address, DriverFacts, PciFunction } from '../../events/catalogue.ts';
 
 /** A network card as the hypervisor knows it. */
 export interface Card {
@@ -25,6 +25,7 @@ export interface Card {
 export type Message =
   | { readonly kind: 'link'; readonly adapter: Adapter }
   | { readonly kind: 'linkGone'; readonly ifindex: number }
+  | { readonly kind: 'address'; readonly ifindex: number; readonly address: string; readonly gone: boolean }
   | { readonly kind: 'functionAdded'; readonly function: PciFunction }
   | { readonly kind: 'functionBound'; readonly address: string; readonly driver: string }
   | { readonly kind: 'functionUnbound'; readonly address: string }
@@ -52,6 +53,8 @@ export interface Kernel {
   /** All that exists, in the order of the ifindex. The objects are copies. */
   adapters(): Adapter[];
   functions(): PciFunction[];
+  /** Linux: IP addresses, in the order of the ifindex. */
+  addresses(): Address[];
   /** Windows: NETKVM's records. */
   records(): DriverFacts[];
   /** Windows: whether VIOPROT is installed. Linux: false. */

@@ -1,7 +1,7 @@
 // The Linux side of the simulated guest: cards become links, net_failover enslaves by permanent MAC as it does in
 // drivers/net/net_failover.c, and every change of a link is a message that carries all its facts, as rtnetlink's do.
 // The delays are those of the recorded captures (replay/recordings). Bonds have a file of their own.
-import type { Adapter, PciFunction } from '../../events/catalogue.ts';
+import type { Adapter, Address, PciFunction } from '../../events/catalogue.ts';
 import { changesOf } from '../linux/adapter.ts';
 import { carriesNow, type BondState, SimulatedBonds } from './bonding.ts';
 import type { Answer, Card, Kernel, Message, Ticking, Truth } from './kernel.ts';
@@ -16,6 +16,7 @@ const GONE_MS = 8;
 const UNBOUND_MS = 28;
 const REMOVED_MS = 15;
 const RENAME_MS = 30;
+const MANAGED_MS = 300;
 /** QEMU's announce rounds after a migration (net/announce.c: 50 ms, then 50 ms more each time). */
 const ANNOUNCE_MS = [0, 60, 255, 500, 855];
 
@@ -36,6 +37,9 @@ export interface Link {
   bond: BondState | null;
   miiUp: boolean;
   leaving: boolean;
+  readonly addresses: Set<string>;
+  /** Rings, channels and offloads, as JSON. */
+  parameters: string;
   published: Adapter | null;
 }
 
@@ -44,7 +48,17 @@ export interface LinuxOptions {
   readonly rename?: boolean;
   /** A free ifindex is used again at once: what the kernel does after its counter has wrapped. */
   readonly reuseIndex?: boolean;
+  /** The address that a network manager gives to a virtio NIC which is in nothing, a while after it appears. */
+  readonly managed?: string;
+  /** The gateway answers a NIC and no bond: somebody on the way looks at more than the MAC. */
+  readonly bondUnanswered?: boolean;
 }
+
+/** The kernel gives link-local addresses by itself, and takes them away. */
+export const globalsOf = ({ addresses }: Link): string[] => [...addresses].filter((address) => !address.startsWith('fe80'));
+
+/** What a driver begins with. */
+export const DEFAULT_PARAMETERS = '{}';
 
 export class LinuxKernel implements Kernel {
   readonly name = 'linux';
@@ -55,6 +69,7 @@ export class LinuxKernel implements Kernel {
   readonly #clock: Ticking;
   readonly #say: (message: Message) => void;
   readonly #options: LinuxOptions;
+  gatewayAnswers = true;
   #index = 1;
 
   constructor(clock: Ticking, say: (message: Message) => void, options: LinuxOptions = {}) {
@@ -69,6 +84,11 @@ export class LinuxKernel implements Kernel {
   }
   functions(): PciFunction[] {
     return [...this.#functions.values()].map((item) => ({ ...item })).toSorted((a, b) => (a.address < b.address ? -1 : 1));
+  }
+  addresses(): Address[] {
+    return this.adapters().flatMap(({ ifindex }) =>
+      [...(this.links.get(ifindex)?.addresses ?? [])].map((address) => ({ ifindex, address })),
+    );
   }
   records(): [] {
     return [];
@@ -169,6 +189,41 @@ export class LinuxKernel implements Kernel {
     return null;
   }
 
+  /** Whether the default gateway answers what is sent over this link. */
+  answers(link: Link): boolean {
+    if (!this.gatewayAnswers || globalsOf(link).length === 0) return false;
+    if (link.bond === null) return carriesNow(link);
+    return this.#options.bondUnanswered !== true && link.up && link.bond.active !== null && carriesNow(link.bond.active);
+  }
+
+  addAddress(link: Link, address: string): void {
+    if (link.addresses.has(address)) return;
+    link.addresses.add(address);
+    this.#say({ kind: 'address', ifindex: link.ifindex, address, gone: false });
+  }
+  removeAddress(link: Link, address: string): void {
+    if (link.addresses.delete(address)) this.#say({ kind: 'address', ifindex: link.ifindex, address, gone: true });
+  }
+
+  /** Other rings or channels take the carrier away for a while. */
+  setParameters(link: Link, parameters: string): void {
+    if (link.parameters === parameters) return;
+    link.parameters = parameters;
+    if (!link.up || link.card?.kind !== 'vf') return;
+    link.carrier = false;
+    this.#settleCarrier(link);
+    this.publish();
+  }
+
+  named(name: string): Link | undefined {
+    return [...this.links.values()].find((link) => link.name === name);
+  }
+  /** RTM_DELLINK: a bond lets its slaves go. */
+  remove(link: Link): void {
+    for (const slave of link.bond?.slaves ?? []) this.bonds.release(slave);
+    this.#unregister(link);
+  }
+
   announce(): void {
     for (const delay_ms of ANNOUNCE_MS) {
       this.#clock.after(delay_ms, () => {
@@ -197,7 +252,8 @@ export class LinuxKernel implements Kernel {
     const ifindex = this.#nextIndex();
     const mtu = card?.mtu ?? 1500;
     const common = { up: false, cable: true, carrier: role === 'card', driver: null, master: null, bond: null };
-    const link: Link = { ifindex, card, role, name, mac, permMac, mtu, ...common, miiUp: false, leaving: false, published: null };
+    const own = { addresses: new Set<string>(), parameters: DEFAULT_PARAMETERS, published: null };
+    const link: Link = { ifindex, card, role, name, mac, permMac, mtu, ...common, miiUp: false, leaving: false, ...own };
     this.links.set(ifindex, link);
     return link;
   }
@@ -240,6 +296,8 @@ export class LinuxKernel implements Kernel {
       const active = [standby, ...enslaved].find((link) => link === master.bond?.active);
       const carries = master.up && active !== undefined && carriesNow(active);
       const datapath = !carries ? 'none' : active === standby ? 'standby' : 'primary';
+      const strayed = [...(master.bond?.slaves ?? [])].some((slave) => globalsOf(slave).length > 0);
+      if (strayed && master.addresses.size > 0) wrong.push('a member of the bond has addresses of its own');
       return { mac, datapath, standbyWorks, primaryWorks: master.up && primaries.length > 0 && primaries.every(fits), wrong };
     }
     const primaryWorks = master.up && enslaved.some(carriesNow);
@@ -261,7 +319,9 @@ export class LinuxKernel implements Kernel {
 
   #registerVirtio(card: Card): void {
     if (!card.standby) {
-      this.#appear(this.newLink('card', card, `eth${this.#index - 1}`, card.mac, card.mac));
+      const nic = this.newLink('card', card, `eth${this.#index - 1}`, card.mac, card.mac);
+      this.#appear(nic);
+      this.#manage(nic);
       return;
     }
     const master = this.newLink('failover', card, `eth${this.#index - 1}`, card.mac, card.mac);
@@ -272,6 +332,17 @@ export class LinuxKernel implements Kernel {
     // failover_existing_slave_register: a primary that was there first.
     for (const link of this.links.values()) if (link.card?.kind === 'vf' && link.master === null) this.#enslave(link);
     this.publish();
+  }
+
+  #manage(nic: Link): void {
+    const { managed } = this.#options;
+    if (managed === undefined) return;
+    this.#clock.after(MANAGED_MS, () => {
+      if (this.links.get(nic.ifindex) !== nic || nic.leaving || nic.master !== null) return;
+      this.#open(nic, true);
+      this.publish();
+      this.addAddress(nic, managed);
+    });
   }
 
   #registerPrimary(card: Card): void {

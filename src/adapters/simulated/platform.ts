@@ -65,7 +65,7 @@ export class SimulatedPlatform implements Platform {
     this.#later(HINT_MS, () => this.#tell(this.#survey(reason)));
   }
 
-  perform(decision: Decision, _signal: AbortSignal, _ledger: Ledger): Promise<Outcome> {
+  perform(decision: Decision, _signal: AbortSignal, ledger: Ledger): Promise<Outcome> {
     const fault = this.#faults.draw(EFFECT_FAULTS);
     return new Promise((resolve) => {
       const answer = (outcome: Outcome): void => {
@@ -75,7 +75,8 @@ export class SimulatedPlatform implements Platform {
           resolve(outcome);
         });
       };
-      const act = (then: (outcome: Outcome) => void): void => this.#world.effects.begin(decision, then);
+      const isAlive = (): boolean => !this.#retired;
+      const act = (then: (outcome: Outcome) => void): void => this.#world.effects.begin(decision, then, ledger, isAlive);
       switch (fault) {
         case null:
           this.#world.clock.after(EFFECT_MS, () => act(answer));
@@ -220,7 +221,8 @@ export class SimulatedPlatform implements Platform {
   }
 
   #reorder(): void {
-    const fromLinks = ({ kind }: Message): boolean => kind === 'link' || kind === 'linkGone' || kind === 'announce';
+    const fromLinks = ({ kind }: Message): boolean =>
+      kind === 'link' || kind === 'linkGone' || kind === 'address' || kind === 'announce';
     const links = this.#queue.filter(fromLinks);
     const others = this.#queue.filter((message) => !fromLinks(message));
     this.#queue = this.#faults.delay_ms(2) === 1 ? [...links, ...others] : [...others, ...links];
@@ -246,6 +248,12 @@ export class SimulatedPlatform implements Platform {
       }
       case 'linkGone':
         return this.#adapters.delete(message.ifindex) ? [{ type: 'adapter.gone', data: { ifindex: message.ifindex } }] : [];
+      case 'address': {
+        const { ifindex, address, gone } = message;
+        // The kernel says so before the link goes; what is said of one that is not known is not heard.
+        if (!this.#adapters.has(ifindex)) return [];
+        return [{ type: gone ? 'address.removed' : 'address.added', data: { ifindex, address } }];
+      }
       case 'functionAdded': {
         if (this.#functions.has(message.function.address)) return [];
         this.#functions.set(message.function.address, message.function);
@@ -274,7 +282,7 @@ export class SimulatedPlatform implements Platform {
     this.#functions = new Map(functions.map((item) => [item.address, item]));
     // What is still waiting to be read is older than what was read just now.
     this.#queue = this.#queue.filter(({ kind }) => kind === 'announce' || kind === 'ptpRemoved');
-    const taken: Observation = { type: 'survey.taken', data: { reason, adapters, functions, addresses: [] } };
+    const taken: Observation = { type: 'survey.taken', data: { reason, adapters, functions, addresses: kernel.addresses() } };
     if (kernel.name !== 'windows') return [taken];
     const found = this.#lookAtDriver();
     taken.data.records = [...this.#records.values()];

@@ -1,6 +1,7 @@
 // Named scenarios: what happens in the simulated world, as a script made from a seed. The ones named after a recorded
 // capture follow its story at its pace, and must give the same sequence of states; the others stir up more than any
 // recording has. A script is data, so that it can be shortened and written down.
+import type { Policy } from '../../events/catalogue.ts';
 import { type Fault, LEVELS, type Rates } from './faults.ts';
 import type { Migration } from './hypervisor.ts';
 import type { Card } from './kernel.ts';
@@ -20,6 +21,8 @@ export type Befalls =
   /** The log takes an append, but its answer is an error. */
   | { readonly do: 'logUnanswered' }
   | { readonly do: 'survey' }
+  /** An operator asks for it. */
+  | { readonly do: 'restore' | 'prepare' }
   | { readonly do: 'policy'; readonly effects: 'on' | 'dryRun' | 'off' };
 
 export interface Action {
@@ -35,6 +38,8 @@ const BEFALLING: ReadonlySet<string> = new Set<Befalls['do']>([
   'logOutage',
   'logUnanswered',
   'survey',
+  'restore',
+  'prepare',
   'policy',
 ]);
 export const isBefalling = ({ what }: Action): boolean => BEFALLING.has(what.do);
@@ -45,6 +50,8 @@ export interface Script {
   readonly effects: 'on' | 'dryRun' | 'off';
   /** MACs of the pairs that effects may touch. */
   readonly pairs: readonly string[];
+  /** What the policy says of each of them. */
+  readonly wishes?: Omit<Policy['pairs'][number], 'mac'>;
   readonly checkpointEvents: number;
   readonly actions: readonly Action[];
 }
@@ -200,7 +207,11 @@ const somePrimary = (random: Random, over: Partial<Card> = {}): Card => ({
 });
 
 const befalls = (random: Random): Befalls => {
-  switch (random.between(0, 8)) {
+  switch (random.between(0, 10)) {
+    case 9:
+      return { do: 'prepare' };
+    case 10:
+      return { do: random.pick(['restore', 'prepare', 'survey']) };
     case 0:
     case 1:
     case 2: {
@@ -306,6 +317,23 @@ const onBond = (random: Random, suffix: string, mac: string): Happens | Befalls 
   }
 };
 
+const PARAMETERS = { parameters: { rxRing: 2048, features: { 'rx-gro': false } } } as const;
+const someParameters = (random: Random): Script['wishes'] => (random.chance(0.3) ? PARAMETERS : {});
+
+const onTakeover = (random: Random): Happens | Befalls => {
+  const id = random.pick(['primary', 'standby', 'standby']);
+  switch (random.between(0, 9)) {
+    case 0:
+      return { do: 'gateway', on: random.chance(0.6) };
+    case 1:
+      return { do: 'address', id, address: random.pick(['192.0.2.7/24', '192.0.2.8/24', 'fe80::1/64']), on: random.chance(0.8) };
+    case 2:
+      return { do: random.pick(['restore', 'prepare']) };
+    default:
+      return onBond(random, '', MAC);
+  }
+};
+
 const onTrio = (random: Random, suffix: string, mac: string): Happens | Befalls =>
   random.chance(0.05) ? { do: 'masterUp', id: `standby${suffix}`, on: random.chance(0.7) } : common(random, suffix, mac);
 
@@ -351,6 +379,7 @@ const SCENARIOS_BY_CHANCE: readonly Scenario[] = [
       ...chaos(random),
       world: { system: 'linux', linux: { rename: random.chance(0.5), reuseIndex: random.chance(0.3) } },
       pairs: [MAC],
+      wishes: someParameters(random),
       actions: [
         at(100, add('standby', nic({ standby: false }))),
         at(400, { do: 'bond' }),
@@ -362,12 +391,37 @@ const SCENARIOS_BY_CHANCE: readonly Scenario[] = [
     }),
   },
   {
+    name: 'takeover',
+    what: 'A NIC that is in nothing is taken over into a bond, steered, and given back: the same, by chance.',
+    script: (random) => ({
+      ...chaos(random),
+      world: {
+        system: 'linux',
+        linux: {
+          rename: random.chance(0.5),
+          reuseIndex: random.chance(0.3),
+          managed: '192.0.2.7/24',
+          bondUnanswered: random.chance(0.15),
+        },
+      },
+      pairs: [MAC],
+      wishes: { ...someParameters(random), mode: 'bond', confirm_ms: random.pick([500, 5000]) },
+      actions: [
+        at(100, add('standby', nic({ standby: random.chance(0.05) }))),
+        ...(random.chance(0.2) ? [at(50, { do: 'gateway', on: false } as const)] : []),
+        ...(random.chance(0.7) ? [at(random.between(50, 4000), add('primary', somePrimary(random)))] : []),
+        ...stirred(random, random.between(2, 12), onTakeover),
+      ],
+    }),
+  },
+  {
     name: 'trio',
     what: 'The kernel’s net_failover, which is only watched: the same, by chance.',
     script: (random) => ({
       ...chaos(random),
       world: { system: 'linux', linux: { rename: random.chance(0.5), reuseIndex: random.chance(0.3) } },
       pairs: [MAC],
+      wishes: someParameters(random),
       actions: [...bootTrio, ...stirred(random, random.between(2, 12), (chance) => onTrio(chance, '', MAC))],
     }),
   },

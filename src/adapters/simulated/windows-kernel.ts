@@ -76,6 +76,9 @@ export class WindowsKernel implements Kernel {
   protocolInstalled(): boolean {
     return this.#installed;
   }
+  addresses(): [] {
+    return [];
+  }
   functions(): PciFunction[] {
     return [...this.#functions.values()].map((item) => ({ ...item })).toSorted((a, b) => (a.address < b.address ? -1 : 1));
   }

@@ -17,6 +17,10 @@ export type Happens =
   | { readonly do: 'link'; readonly id: string; readonly on: boolean }
   | { readonly do: 'migrate'; readonly how: Migration }
   | { readonly do: 'announce' }
+  /** Linux: somebody (a DHCP client) gives a NIC an address, or takes it away. */
+  | { readonly do: 'address'; readonly id: string; readonly address: string; readonly on: boolean }
+  /** Linux: whether the default gateway answers. */
+  | { readonly do: 'gateway'; readonly on: boolean }
   /** Linux: a sign that a card is about to leave, which nothing follows. */
   | { readonly do: 'sign'; readonly id: string }
   | { readonly do: 'mtu' | 'mac' | 'up'; readonly id: string; readonly value: number | string | boolean }
@@ -84,6 +88,9 @@ export class World {
         return this.kernel.announce();
       case 'sign':
         return this.#sign(what.id);
+      case 'address':
+      case 'gateway':
+        return this.kernel instanceof LinuxKernel ? this.#onAddresses(this.kernel, what) : undefined;
       case 'mtu':
       case 'mac':
       case 'up':
@@ -115,6 +122,17 @@ export class World {
   #sign(id: string): void {
     const card = this.hypervisor.cardOf(id);
     if (card !== undefined && this.kernel.name === 'linux') this.hear({ kind: 'ptpRemoved', address: card.address });
+  }
+
+  #onAddresses(kernel: LinuxKernel, what: Extract<Happens, { do: 'address' | 'gateway' }>): void {
+    if (what.do === 'gateway') {
+      kernel.gatewayAnswers = what.on;
+      return;
+    }
+    const link = kernel.links.get(this.#indexOf(what.id) ?? -1);
+    if (link === undefined) return;
+    if (what.on) kernel.addAddress(link, what.address);
+    else kernel.removeAddress(link, what.address);
   }
 
   #indexOf(id: string): number | null {
