@@ -104,15 +104,29 @@ export class Inventory {
     return [...this.#regroup(key), ...this.#mastered(arrived.facts.ifindex, key)];
   }
 
+  /** The parameters that a device was given are gone with it: nothing is owed to what does not exist any more. */
+  #lapse({ facts, arrival }: Arrived): void {
+    for (const pair of this.pairs.values()) {
+      if (pair.obligations.length === 0) continue;
+      keepOnly(
+        pair,
+        ({ kind, device }) => kind !== 'parameters' || device?.ifindex !== facts.ifindex || device.arrival !== arrival,
+      );
+    }
+  }
+
   addAdapter(facts: Adapter, seq: number): PairState[] {
     const known = this.adapters.get(facts.ifindex);
+    if (known !== undefined) this.#lapse(known);
     const left = known === undefined ? [] : this.#leave(known);
     return [...new Set([...left, ...this.#join({ facts: { ...facts }, arrival: seq, addresses: new Set() })])];
   }
 
   removeAdapter(ifindex: number): PairState[] | null {
     const known = this.adapters.get(ifindex);
-    return known === undefined ? null : this.#leave(known);
+    if (known === undefined) return null;
+    this.#lapse(known);
+    return this.#leave(known);
   }
 
   /** The common case, so the cheap one: link state changes keep every role. */

@@ -46,5 +46,5 @@ class QuickFirst extends BaseSequencer {
 }
 
 export default defineConfig({
-  test: { include: files, testTimeout: 60_000, sequence: { sequencer: QuickFirst }, fileParallelism: false },
+  test: { include: files, testTimeout: 60_000, sequence: { sequencer: QuickFirst }, fileParallelism: false, isolate: false },
 });

@@ -326,3 +326,18 @@ describe('prepare', () => {
     expect(teller.decided).toEqual(['activateStandby', 'activatePrimary']);
   });
 });
+
+test('parameters are owed to a device only while it exists; a takeover is owed on', () => {
+  const teller = new Teller();
+  teller.tell(acting(), appeared(bonded.bond), appeared(bonded.standby), appeared(bonded.primary));
+  const arrival = teller.guest.adapters.get(4)?.arrival ?? 0;
+  const device = { ifindex: 4, mac: MAC, device: null, pci: null, arrival };
+  teller.tell(owing('parameters', 'd1.0.parameters', device), owing('parameters', 'd2.0.parameters', { ...device, arrival: 0 }));
+  teller.tell(owing('takeover', 'd3.0.takeover', device));
+  const owed = (): string[] => teller.pair.obligations.map(({ id }) => id);
+  expect(owed()).toEqual(['d1.0.parameters', 'd2.0.parameters', 'd3.0.takeover']);
+  teller.tell(changed(4, { name: 'renamed', mac: '52:54:00:99:99:99' }));
+  expect(owed().length).toBe(3);
+  teller.tell(gone(4));
+  expect(owed()).toEqual(['d2.0.parameters', 'd3.0.takeover']);
+});
