@@ -11,6 +11,12 @@ import { type Lab, MAC, PCI_OF } from './lab.ts';
 import { type Card, GUEST, HOST } from './network.ts';
 import { until } from './vm.ts';
 
+/** A service that watches the kernel's failover, and one that takes the standby into a bond. */
+export const CONFIGURATION = {
+  kernel: '[policy]\neffects = "off"',
+  bond: `[policy]\neffects = "on"\n\n[[pairs]]\nmac = "${MAC}"\nmode = "bond"\nprobe = ["${HOST.v4}"]`,
+} as const;
+
 const STATE = '/var/netkvm';
 const CONFIG = '/var/config.toml';
 const OUTPUT = '/run/netkvm.jsonl';
@@ -118,6 +124,18 @@ export class Guest {
     return (await this.lines()).filter(({ event, mac }) => event === 'transition' && mac === MAC) as unknown as Place[];
   }
 
+  /** Waits until the service has taken the standby into its bond. */
+  async takenOver(): Promise<void> {
+    const taken = async (): Promise<boolean> => {
+      const lines = await this.lines();
+      const decided = lines.findLast(({ event, kind }) => event === 'decision' && kind === 'takeOver');
+      return lines.some(
+        ({ event, decision, result }) => event === 'outcome' && decision === decided?.['id'] && result === 'succeeded',
+      );
+    };
+    await until('the standby is taken over', taken, { every_ms: ASK_MS });
+  }
+
   /** Waits until the pair is there: by the service's own lines, now and then by its log (a killed one owes a line). */
   async rests(stage: string, datapath: string): Promise<void> {
     let round = 0;
@@ -207,15 +225,15 @@ export class Guest {
     return { adapters, datapath: guest.pairs.get(MAC)?.shown.datapath };
   }
 
-  /** What the fold believes beside what the guest says, when both have come to agree, or after ten seconds. */
+  /** What the fold believes beside what the guest says, when both have come to agree, or after a minute. */
   async compared(): Promise<{ readonly truth: unknown; readonly belief: unknown }> {
     let both: { truth: unknown; belief: unknown } = { truth: null, belief: null };
-    // The kernel may be a message ahead of the fold.
+    // The kernel may be a message ahead of the fold, and a service that was killed is only starting.
     const equal = async (): Promise<boolean> => {
       both = { truth: await this.#truth(), belief: await this.#belief() };
       return JSON.stringify(both.truth) === JSON.stringify(both.belief);
     };
-    await until('the fold equals the guest', equal, { limit_ms: 10_000, every_ms: 500 }).catch(() => {});
+    await until('the fold equals the guest', equal, { every_ms: 500 }).catch(() => {});
     return both;
   }
 
@@ -227,15 +245,23 @@ export class Guest {
       );
   }
 
+  /** Ends the service as its manager would. */
+  async stop(): Promise<void> {
+    await this.sh('kill $(pidof node)');
+    await until(
+      'the service ends',
+      () =>
+        this.sh('! pidof node').then(
+          () => true,
+          () => null,
+        ),
+      { every_ms: ASK_MS },
+    );
+  }
+
   /** Ends the service, pulls the log out, and lets the product’s own commands judge it; `IS_SOUND` is what to expect. */
   async ended(): Promise<object> {
-    await this.sh('kill $(pidof node)');
-    await until('the service ends', () =>
-      this.sh('! pidof node').then(
-        () => true,
-        () => null,
-      ),
-    );
+    await this.stop();
     const stderr = await this.sh(`cat ${STDERR}`);
     const folder = await this.pull();
     const recording = join(folder, 'recording.jsonl');
