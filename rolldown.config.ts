@@ -7,9 +7,13 @@ import { bundlePage } from './src/host/inspector/bundle.ts';
 // outside: it finds its native binary beside its own package; and rolldown itself, which a package never needs, because the
 // inspector's page is made here.
 export default defineConfig({
-  input: { main: 'src/host/main.ts' },
+  input: {
+    main: 'src/host/main.ts',
+    'forwarder.worker': 'src/adapters/kurrentdb/forwarder.worker.ts',
+    'remote-log.worker': 'src/adapters/kurrentdb/remote-log.worker.ts',
+  },
   platform: 'node',
-  external: ['koffi', 'rolldown'],
+  external: ['koffi', '@kurrent/kurrentdb-client', 'rolldown'],
   plugins: [
     {
       name: 'inspector page',

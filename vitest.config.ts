@@ -29,6 +29,13 @@ export default defineConfig({
           hookTimeout: 60_000,
         },
       },
+      {
+        test: {
+          name: 'kurrentdb',
+          include: ['test/kurrentdb/**/*.e2e.test.ts'],
+          testTimeout: 60_000,
+        },
+      },
     ],
   },
 });

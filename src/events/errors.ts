@@ -103,6 +103,31 @@ export const ERRORS = {
     'The service manager did not do what it was asked for.',
     'See `systemctl status netkvm-failover` and `journalctl -u netkvm-failover`.',
   ),
+  'kurrentdb.missing': entry(
+    'refused',
+    'The KurrentDB client cannot be loaded.',
+    'npm install @kurrent/kurrentdb-client, on a platform that it has a binary for.',
+  ),
+  'kurrentdb.unreachable': entry(
+    'refused',
+    'The KurrentDB server does not answer, or not as expected.',
+    'Check address, TLS and the server itself.',
+  ),
+  'kurrentdb.denied': entry(
+    'notPermitted',
+    'The KurrentDB server does not let this user do that.',
+    'Check credentialsFile, or the access rights on the server.',
+  ),
+  'kurrentdb.deleted': entry(
+    'refused',
+    'The stream was deleted for good (tombstoned) on the server.',
+    'Its name cannot be used again: begin a new log, or end forwarding.',
+  ),
+  'kurrentdb.tooLarge': entry(
+    'refused',
+    'An event is larger than the server takes.',
+    'Raise MaxAppendSize on the server; forwarding then goes on by itself.',
+  ),
   'wait.timedOut': entry('timedOut', 'The awaited state did not come in time.', 'The message says what was still missing.'),
 } as const;
 export type ErrorCode = keyof typeof ERRORS;

@@ -1,9 +1,11 @@
-// The log's interface. SQLite (adapters/log/sqlite.ts) implements it today; a fleet's KurrentDB will. A contract test
+// The log's interface: SQLite (adapters/log/sqlite.ts), and KurrentDB (adapters/kurrentdb/remote-log.ts). A contract test
 // runs over every implementation.
 import type { Foldable, NewEvent, RecordedEvent } from './envelope.ts';
 
 export interface LogReader {
   readonly logId: string;
+  /** Where it is, for messages. */
+  readonly path: string;
   /** Sequence number of the last event, 0 for an empty log. */
   head(): number;
   /** Sequence number of the first event that retention has kept, 1 unless pruned; head + 1 when nothing is left. */

@@ -6,6 +6,7 @@ import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import type { Policy } from '../events/catalogue.ts';
 import { NetkvmError } from '../events/errors.ts';
+import { connectionProblem } from '../adapters/kurrentdb/connection.ts';
 import { readPairs } from './config-pairs.ts';
 import { badValue, isTable, onlyKnown, parseText, show, type Source } from './config-source.ts';
 import { fits, KEYS, rangeOf, type Key, type Settings } from './settings.ts';
@@ -89,8 +90,11 @@ const readKey = (source: Source, key: Key): number | boolean | string | undefine
   const value = table[key.name];
   const name = `${key.table}.${key.name}`;
   if (!fits(key, value)) throw badValue(source, name, value, rangeOf(key));
-  const isPath = key.name === 'stateDir' || key.name === 'controlSocket';
+  const isPath = key.name === 'stateDir' || key.name === 'controlSocket' || key.name === 'credentialsFile';
   if (isPath && value !== '' && !isAbsolute(value as string)) throw badValue(source, name, value, 'an absolute path');
+  const isServer = key.name === 'log' || key.name === 'forwardTo';
+  const problem = isServer && value !== '' ? connectionProblem(value as string) : null;
+  if (problem !== null) throw badValue(source, name, value, `a connection string: ${problem}`);
   return value;
 };
 

@@ -1,7 +1,6 @@
 // Looking at a log without the service: opened for reading, folded, told. Status, wait, monitor and explain are all made
 // from the same story, so they say the same with the service up or down.
 import { openReader } from '../adapters/log/sqlite.ts';
-import type { SqliteReader } from '../adapters/log/reader.ts';
 import { Story } from '../machines/story.ts';
 import type { Arguments } from './command.ts';
 import { type Configuration, loadConfig } from './config.ts';
@@ -9,6 +8,7 @@ import { ping, request } from './control-client.ts';
 import type { JsonObject } from './control-lines.ts';
 import { parseMac } from '../events/mac.ts';
 import { NetkvmError } from '../events/errors.ts';
+import type { LogReader } from '../events/log.ts';
 
 /** The configuration as the common options of a command ask for it. */
 export const configurationOf = (args: Arguments): Configuration =>
@@ -24,7 +24,7 @@ export const pairOption = (args: Arguments): string | null => {
 };
 
 /** Folds what the log has (up to `until`). The whole log, so that history and findings are complete. */
-export const tellLog = (reader: SqliteReader, until = Infinity): Story => {
+export const tellLog = (reader: LogReader, until = Infinity): Story => {
   const story = new Story();
   for (const page of reader.fold(reader.first())) {
     for (const event of page) {
@@ -40,7 +40,7 @@ export const tellLog = (reader: SqliteReader, until = Infinity): Story => {
  * asked before event `from`: an order that was just given must be in the story first.
  */
 export const untilMet = async (
-  reader: SqliteReader,
+  reader: LogReader,
   story: Story,
   missing: () => readonly string[],
   limit_s: number,
@@ -56,7 +56,9 @@ export const untilMet = async (
   return lacking.length > 0 ? lacking : [`event ${from} is not in the log yet`];
 };
 
-export const openLogOf = (configuration: Configuration): SqliteReader => openReader(configuration.settings.stateDir);
+/** The log that the configuration names, for reading. */
+export const openLogOf = async ({ settings }: Configuration): Promise<LogReader> =>
+  settings.log === '' ? openReader(settings.stateDir) : (await import('./remote.ts')).openRemoteReader(settings);
 
 /** What a running service says of itself. */
 export interface ServiceState {
@@ -65,15 +67,22 @@ export interface ServiceState {
   readonly seq: number | null;
   /** Why it cannot write its log, null while it can. */
   readonly outage: string | null;
+  /** How far the copy on a server is, null where none is made. */
+  readonly forwarding: JsonObject | null;
 }
 
 /** The running service; null when nobody answers on the control socket. */
 export const serviceState = async (configuration: Configuration): Promise<ServiceState | null> => {
   const { controlSocket } = configuration.settings;
   const answer: JsonObject = await request(controlSocket, 'status', {}, { timeout_ms: 1000 }).catch(() => ({}));
-  const { pid, seq, outage } = answer;
+  const { pid, seq, outage, forwarding } = answer;
   if (typeof pid !== 'number') return null;
-  return { pid, seq: typeof seq === 'number' ? seq : null, outage: typeof outage === 'string' ? outage : null };
+  return {
+    pid,
+    seq: typeof seq === 'number' ? seq : null,
+    outage: typeof outage === 'string' ? outage : null,
+    forwarding: typeof forwarding === 'object' && forwarding !== null ? (forwarding as JsonObject) : null,
+  };
 };
 
 /** Its pid alone. */

@@ -50,6 +50,8 @@ export interface ServiceOptions {
   readonly host: Readonly<Record<string, string>>;
   /** Tells the service manager, where there is one. */
   readonly supervision?: Supervision;
+  /** Who copies the log elsewhere: told to end when the last event is in the log and before the log is closed. */
+  readonly copying?: { stop(): Promise<void> } | null;
   /** What memory may hold for a log that cannot be written. */
   readonly backlog?: Backlog;
 }
@@ -180,6 +182,7 @@ export class Service {
     if (missing > 0) this.#lines.degraded({ part: 'log', reason: `${missing} events could not be written and are lost` });
     const late = new Promise<void>((resolve) => setTimeout(resolve, CLOSE_LIMIT_MS).unref());
     await Promise.race([this.#platform.close(), late]).catch((error: unknown) => this.#lines.fault({ text: textOf(error) }));
+    await this.#options.copying?.stop();
     try {
       this.#opened.log.close();
     } catch (error) {

@@ -25,6 +25,11 @@ export interface Settings {
   readonly retentionEvents: number;
   readonly retentionDays: number;
   readonly metricsPort: number;
+  readonly log: string;
+  readonly forwardTo: string;
+  readonly credentialsFile: string;
+  readonly forwardedDays: number;
+  readonly forwardedEvents: number;
 }
 
 export const SETTINGS: { readonly [K in keyof Settings]: Setting } = {
@@ -81,6 +86,32 @@ export const SETTINGS: { readonly [K in keyof Settings]: Setting } = {
     min: 0,
     max: 65_535,
     meaning: 'Port on 127.0.0.1 at which Prometheus finds the metrics (/metrics); 0: none.',
+  },
+  log: {
+    initial: '',
+    meaning:
+      'Where the log is. Empty: embedded, in stateDir. `kurrentdb://HOST…`: on that server, for a host whose management network is not the one that is switched.',
+  },
+  forwardTo: {
+    initial: '',
+    meaning:
+      'KurrentDB server that gets a copy of the embedded log, `kurrentdb://HOST:2113` or `kurrentdb+discover://HOST`. Empty: none.',
+  },
+  credentialsFile: {
+    initial: '',
+    meaning: 'File with one line `user:password` for that server, not readable by everybody. Empty: none.',
+  },
+  forwardedDays: {
+    initial: 90,
+    min: 0,
+    max: 36_500,
+    meaning: 'Days after which the server may drop an event of the copy ($maxAge); 0 for never.',
+  },
+  forwardedEvents: {
+    initial: 1_000_000,
+    min: 0,
+    max: 1_000_000_000,
+    meaning: 'Events of the copy that the server keeps at most ($maxCount); 0 for all.',
   },
 };
 

@@ -103,7 +103,7 @@ export class Run {
     const watched = this.invariants.watch(this.#sabotage.platform?.(platform, this.world) ?? platform);
     const options: ServiceOptions = {
       platform: watched,
-      opened: { log, setAside: this.disk.head === 0 ? this.#aside() : null, unclean: false } as unknown as OpenedLog,
+      opened: { log, setAside: this.disk.head === 0 ? this.#aside() : null, unclean: false },
       settings: { checkpointEvents: this.script.checkpointEvents, retentionEvents: 1_000_000_000, retentionDays: 36_500 },
       policy: this.policy,
       lines: this.#lines,

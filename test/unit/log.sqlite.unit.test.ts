@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { migrate } from '../../src/adapters/log/schema.ts';
+import { migrate, MIGRATIONS } from '../../src/adapters/log/schema.ts';
 import { databaseIn, openLog, openReader } from '../../src/adapters/log/sqlite.ts';
 import { MAX_APPEND } from '../../src/adapters/log/writer.ts';
 import { NetkvmError } from '../../src/events/errors.ts';
@@ -110,7 +110,7 @@ test('a newer layout is left alone by writer and reader, and the lock is given b
   for (let attempt = 0; attempt < 2; attempt++) expect(codeOf(() => openLog(dir, me))).toBe('log.newer');
   expect(codeOf(() => openReader(dir))).toBe('log.newer');
   expect(readdirSync(dir).filter((name) => name.includes('damaged') || name.endsWith('.pid'))).toEqual([]);
-  raw('PRAGMA user_version = 1');
+  raw(`PRAGMA user_version = ${MIGRATIONS.length}`);
   const { log, setAside } = openLog(dir, me);
   expect(setAside).toBeNull();
   log.close();

@@ -142,7 +142,14 @@ describe('restore', () => {
     expect(world.kinds).toEqual(['takeOver']);
     await again.service.stop('SIGTERM');
     const limit_ms = 5000;
-    const owed = await restoreAlone({ platform: world, stateDir: dir, policy: BONDING, mac: null, by: 'test', limit_ms });
+    const owed = await restoreAlone({
+      platform: world,
+      place: { log: '', credentialsFile: '', stateDir: dir },
+      policy: BONDING,
+      mac: null,
+      by: 'test',
+      limit_ms,
+    });
     expect(owed).toEqual([]);
     expect(bare(world)).toEqual(was);
     expect(verdictOn(dir)).toEqual(SOUND);
@@ -152,7 +159,14 @@ describe('restore', () => {
     const dir = folder();
     const world: World = guest(() => (isBond(world) ? 'EBUSY' : null));
     await (await takenOver(dir, world)).service.stop('SIGTERM');
-    const owed = await restoreAlone({ platform: world, stateDir: dir, policy: BONDING, mac: MAC, by: 'test', limit_ms: 100 });
+    const owed = await restoreAlone({
+      platform: world,
+      place: { log: '', credentialsFile: '', stateDir: dir },
+      policy: BONDING,
+      mac: MAC,
+      by: 'test',
+      limit_ms: 100,
+    });
     expect(owed).toEqual([`${MAC}: takeover (${world.performed[0]!.id}.takeover), giveBack failed: EBUSY`]);
   });
 

@@ -24,6 +24,12 @@ interface Run {
   readonly logId: string;
   readonly bootId: string;
 }
+/** The last event of a log that its copy on a server has, and that event's place in the copy's stream. */
+export interface Forwarded {
+  readonly logId: string;
+  readonly seq: number;
+  readonly revision: number;
+}
 /** The newest row of `runs`. */
 interface LastRun extends Run {
   readonly run: number;
@@ -42,7 +48,9 @@ const prepare = (db: DatabaseSync) => {
   return {
     head: one('SELECT max(seq) FROM events'),
     first: one('SELECT first FROM retention'),
-    checkpoint: one(`SELECT max(seq) FROM events WHERE type = 'checkpoint.made'`),
+    checkpoint: one(`SELECT max(seq) FROM events WHERE type = 'checkpoint.made' AND seq <= ?`),
+    runOf: one('SELECT run FROM events WHERE seq = ?'),
+    forwarded: one('SELECT seq, revision FROM forwarded WHERE log_id = ?'),
     large: one(`SELECT min(seq) FROM events WHERE seq >= ? AND octet_length(data) > ${LARGE_BYTES}`),
     run: one('SELECT log_id, boot_id FROM runs WHERE run = ?'),
     lastRun: one('SELECT run, log_id, boot_id, machine_id FROM runs ORDER BY run DESC LIMIT 1'),
@@ -95,8 +103,28 @@ export class SqliteReader implements LogReader {
     return this.#number(this.statements.first) ?? this.head() + 1;
   }
 
-  checkpoint(): number {
-    return this.#number(this.statements.checkpoint) ?? 0;
+  /** Of those at or below `upTo`, where that is given. */
+  checkpoint(upTo: number = Number.MAX_SAFE_INTEGER): number {
+    return this.#number(this.statements.checkpoint, upTo) ?? 0;
+  }
+
+  /** Sequence number of the first event under the present log id; head + 1 before there is one. Earlier ones are inherited. */
+  begins(): number {
+    let low = this.first();
+    let high = this.head() + 1;
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      const run = this.#number(this.statements.runOf, middle);
+      if (run !== null && this.#run(middle, run).logId === this.logId) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+
+  /** How far the copy of the present log on a server has come, as far as this log knows; null for not at all. */
+  forwarded(): Forwarded | null {
+    const row = guarded(this.path, () => this.statements.forwarded.get(this.logId)) as [number, number] | undefined;
+    return row === undefined ? null : { logId: this.logId, seq: row[0], revision: row[1] };
   }
 
   read(from: number): Iterable<RecordedEvent> {

@@ -29,6 +29,8 @@ export const MIGRATIONS: readonly string[] = [
    INSERT INTO retention VALUES (1);
    CREATE INDEX checkpoints ON events(seq) WHERE type = 'checkpoint.made';
    CREATE INDEX large ON events(seq) WHERE octet_length(data) > ${LARGE_BYTES};`,
+  // How far a log's copy on a server has come. It may lie behind what the server has, never before it.
+  `CREATE TABLE forwarded(log_id TEXT PRIMARY KEY, seq INTEGER NOT NULL, revision INTEGER NOT NULL) STRICT;`,
 ];
 
 /** How long a statement waits for a lock of SQLite: a reader that recovers the WAL holds one for a moment. */

@@ -9,6 +9,7 @@
 import { accessSync, constants } from 'node:fs';
 import type { DatabaseSync } from 'node:sqlite';
 import { join, resolve } from 'node:path';
+import type { EventLog } from '../../events/log.ts';
 import { createPrivate, makeFolder, sizeOf } from './files.ts';
 import { takeLock, type WriterLock } from './lock.ts';
 import { asLogError, CODE, guarded, isDamage, sqliteCode } from './node-sqlite.ts';
@@ -22,8 +23,8 @@ const QUICK_CHECK_LIMIT_BYTES = 1024 * 1024 * 1024;
 
 export const databaseIn = (dir: string): string => join(resolve(dir), 'netkvm.db');
 
-export interface OpenedLog {
-  readonly log: SqliteLog;
+export interface OpenedLog<Log extends EventLog = EventLog> {
+  readonly log: Log;
   /** The database that was found damaged, under its new name, and why. */
   readonly setAside: { readonly path: string; readonly reason: string } | null;
   /** The last writer ended without closing the log. */
@@ -35,7 +36,7 @@ export interface OpenedLog {
  * for a caller that met `log.damaged` while it read: the database is set aside for that reason, whatever a look at it says.
  * Throws `log.locked` (naming the owner's pid), `log.newer`, `log.unwritable`.
  */
-export const openLog = (dir: string, identity: Identity, distrust: string | null = null): OpenedLog => {
+export const openLog = (dir: string, identity: Identity, distrust: string | null = null): OpenedLog<SqliteLog> => {
   const path = databaseIn(dir);
   guarded(dir, () => makeFolder(resolve(dir)));
   const lock = takeLock(resolve(dir));
@@ -48,7 +49,13 @@ export const openLog = (dir: string, identity: Identity, distrust: string | null
   }
 };
 
-const open = (path: string, identity: Identity, lock: WriterLock, unclean: boolean, distrust: string | null): OpenedLog => {
+const open = (
+  path: string,
+  identity: Identity,
+  lock: WriterLock,
+  unclean: boolean,
+  distrust: string | null,
+): OpenedLog<SqliteLog> => {
   const finding = distrust === null ? inspect(path, isThorough(path, unclean)) : ({ kind: 'damaged', reason: distrust } as const);
   const aside = finding.kind === 'damaged' ? { path: setAside(path), reason: finding.reason } : null;
   try {

@@ -9,7 +9,7 @@ import type { EventLog } from '../../events/log.ts';
 import { MAX_DATA_BYTES } from '../../events/recording.ts';
 import type { WriterLock } from './lock.ts';
 import { guarded, transaction } from './node-sqlite.ts';
-import { SqliteReader } from './reader.ts';
+import { type Forwarded, SqliteReader } from './reader.ts';
 
 /** The most events of one append: a bound on memory and on the time that readers of the WAL's end wait. */
 export const MAX_APPEND = 65_536;
@@ -29,14 +29,24 @@ const INSERT = `INSERT INTO events(seq, id, type, mono_ns, boot_ns, wall_ns, cau
 // Bytes of UTF-8 are at most three for each of a string's units.
 const tooLong = (json: string): boolean => json.length > MAX_DATA_BYTES / 3 && Buffer.byteLength(json) > MAX_DATA_BYTES;
 
+const attempt = (work: () => void): void => {
+  try {
+    work();
+  } catch {
+    // What is lost by it is found out anew.
+  }
+};
+
 export class SqliteLog extends SqliteReader implements EventLog {
   /** Whether the machine's identity is another than that of the last run: the guest was cloned, and the log id is new. */
   readonly cloned: boolean;
   readonly #lock: WriterLock;
-  readonly #bootId: string;
-  readonly #run: number;
+  readonly #identity: Identity;
+  #run: number;
+  /** To be written with the next append. */
+  #forwarded: Forwarded | null = null;
   readonly #insert;
-  readonly #lastCheckpoint;
+  readonly #saveForwarded;
   readonly #giveUp;
   readonly #lowest;
   readonly #sweep;
@@ -44,9 +54,9 @@ export class SqliteLog extends SqliteReader implements EventLog {
   constructor(db: DatabaseSync, path: string, identity: Identity, lock: WriterLock) {
     super(db, path);
     this.#lock = lock;
-    this.#bootId = identity.bootId;
+    this.#identity = identity;
     this.#insert = db.prepare(INSERT);
-    this.#lastCheckpoint = db.prepare(`SELECT max(seq) AS seq FROM events WHERE type = 'checkpoint.made' AND seq <= ?`);
+    this.#saveForwarded = db.prepare('INSERT OR REPLACE INTO forwarded(log_id, seq, revision) VALUES (?, ?, ?)');
     this.#giveUp = db.prepare('UPDATE retention SET first = ?');
     this.#lowest = db.prepare('SELECT min(seq) AS seq FROM events');
     this.#sweep = db.prepare('DELETE FROM events WHERE seq < ?');
@@ -54,7 +64,7 @@ export class SqliteLog extends SqliteReader implements EventLog {
     this.cloned = last !== undefined && last.machineId !== identity.machineId;
     if (last === undefined || this.cloned) this.logId = crypto.randomUUID();
     const same = last !== undefined && !this.cloned && last.bootId === identity.bootId;
-    this.#run = same ? last.run : this.#beginRun(identity);
+    this.#run = same ? last.run : this.#beginRun();
   }
 
   append(events: readonly NewEvent[], expected: number): RecordedEvent[] {
@@ -65,6 +75,7 @@ export class SqliteLog extends SqliteReader implements EventLog {
       transaction(this.db, () => {
         const head = this.head();
         if (head !== expected) return this.#repeated(events, expected, head);
+        this.#keepForwarded();
         return events.map((event, index) => this.#write(event, expected + index + 1, texts[index] as string));
       }),
     );
@@ -78,7 +89,7 @@ export class SqliteLog extends SqliteReader implements EventLog {
   prune(seq: number): number {
     return guarded(this.path, () => {
       const before = this.first();
-      const checkpoint = Number(this.#lastCheckpoint.get(seq)?.['seq'] ?? 0);
+      const checkpoint = this.checkpoint(seq);
       const first = Math.max(before, checkpoint);
       if (first > before) transaction(this.db, () => this.#giveUp.run(first));
       for (let lowest = this.#lowestSeq(first); lowest < first; lowest = this.#lowestSeq(first))
@@ -91,14 +102,39 @@ export class SqliteLog extends SqliteReader implements EventLog {
     return Number(this.#lowest.get()?.['seq'] ?? otherwise);
   }
 
+  /**
+   * Notes how far the copy on a server has come. Costs nothing now: it is written with the next append, or at the end.
+   * Losing it is harmless, because the server knows better.
+   */
+  noteForwarded(forwarded: Forwarded): void {
+    if (forwarded.logId === this.logId) this.#forwarded = forwarded;
+  }
+
+  /** A new log id from the next event on: the server has a log of this id that went on without this machine. */
+  renew(): void {
+    this.logId = crypto.randomUUID();
+    this.#forwarded = null;
+    this.#run = guarded(this.path, () => this.#beginRun());
+  }
+
   override close(): void {
+    // One row: a disk that has no room for it has been told of by the appends.
+    if (this.db.isOpen && this.#forwarded !== null) attempt(() => transaction(this.db, () => this.#keepForwarded()));
     super.close();
     this.#lock.release(true);
   }
 
-  #beginRun(identity: Identity): number {
+  #beginRun(): number {
+    const { bootId, machineId } = this.#identity;
     const insert = this.db.prepare('INSERT INTO runs(log_id, boot_id, machine_id) VALUES (?, ?, ?)');
-    return Number(insert.run(this.logId, identity.bootId, identity.machineId).lastInsertRowid);
+    return Number(insert.run(this.logId, bootId, machineId).lastInsertRowid);
+  }
+
+  #keepForwarded(): void {
+    if (this.#forwarded === null) return;
+    const { logId, seq, revision } = this.#forwarded;
+    this.#saveForwarded.run(logId, seq, revision);
+    this.#forwarded = null;
   }
 
   // The data of a valid event as JSON. What is not valid is a fault of ours: it must not get into the record.
@@ -114,7 +150,7 @@ export class SqliteLog extends SqliteReader implements EventLog {
     const { id, type, mono_ns, boot_ns, wall_ns, cause, episode } = event;
     // Bound as text, the nanoseconds keep all 64 bits: the columns are INTEGER, and SQLite converts without loss or refuses.
     this.#insert.run(seq, id, type, mono_ns, boot_ns, wall_ns, cause, episode, this.#run, text);
-    return { ...event, seq, logId: this.logId, bootId: this.#bootId, v: SCHEMA_VERSION };
+    return { ...event, seq, logId: this.logId, bootId: this.#identity.bootId, v: SCHEMA_VERSION };
   }
 
   // A write that was answered by an error may have succeeded all the same, and is then made again.

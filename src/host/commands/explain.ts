@@ -11,7 +11,7 @@ const storyOf = async (args: Arguments): Promise<Story> => {
   const [path] = args.positionals;
   const at = args.number('at');
   if (path !== undefined) return (await replayFile(path, at === undefined ? {} : { until: at })).story;
-  const reader = openLogOf(configurationOf(args));
+  const reader = await openLogOf(configurationOf(args));
   try {
     return tellLog(reader, at);
   } finally {

@@ -3,7 +3,7 @@
 import { closeSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { tellFile } from '../../../replay/replay.ts';
 import { Trace, traceWriter } from '../../../replay/trace.ts';
-import type { SqliteReader } from '../../adapters/log/reader.ts';
+import type { LogReader } from '../../events/log.ts';
 import { EXIT, NetkvmError } from '../../events/errors.ts';
 import type { Arguments, Io } from '../command.ts';
 import { configurationOf, openLogOf } from '../look.ts';
@@ -11,7 +11,7 @@ import { configurationOf, openLogOf } from '../look.ts';
 /** Characters that are held back before they are written. */
 const BLOCK = 65_536;
 
-type StartOf = (reader: SqliteReader, from: number) => number;
+type StartOf = (reader: LogReader, from: number) => number;
 
 interface Sink {
   readonly write: (text: string) => void;
@@ -56,8 +56,8 @@ const streamSink = (stream: NodeJS.WritableStream): Sink => ({
   drop: () => {},
 });
 
-const tellLog = (args: Arguments, trace: Trace, startOf: StartOf): void => {
-  const reader = openLogOf(configurationOf(args));
+const tellLog = async (args: Arguments, trace: Trace, startOf: StartOf): Promise<void> => {
+  const reader = await openLogOf(configurationOf(args));
   try {
     for (const page of reader.fold(startOf(reader, args.number('from') ?? 0)))
       for (const event of page) trace.take(event, { seq: event.seq, at_ns: event.mono_ns });
@@ -75,7 +75,7 @@ export const exportTrace = async (args: Arguments, io: Io, startOf: StartOf): Pr
     const document = traceWriter(sink.write);
     const trace = new Trace(document.put);
     let damaged = false;
-    if (path === undefined) tellLog(args, trace, startOf);
+    if (path === undefined) await tellLog(args, trace, startOf);
     else {
       const told = await tellFile(path, (event, place) => trace.take(event, place));
       for (const complaint of told.complaints) io.stderr.write(`netkvm: ${complaint}\n`);

@@ -3,17 +3,17 @@ import { MACHINE_VERSION } from '../../machines/guest.ts';
 import { openHistory } from '../../adapters/log/history.ts';
 import { RecordingReader } from '../../adapters/log/recording-reader.ts';
 import { writeRecording } from '../../adapters/log/recording-writer.ts';
-import type { SqliteReader } from '../../adapters/log/reader.ts';
-import { openLog } from '../../adapters/log/sqlite.ts';
 import { Tally, verifyLog, type Verdict } from '../../adapters/log/verify.ts';
 import { type RecordedEvent, SCHEMA_VERSION } from '../../events/envelope.ts';
 import { EXIT, NetkvmError } from '../../events/errors.ts';
+import type { LogReader } from '../../events/log.ts';
 import { FORMAT, FORMAT_VERSION, type RecordingHeader } from '../../events/recording.ts';
 import { Story } from '../../machines/story.ts';
 import type { Arguments, Io, Run } from '../command.ts';
 import { request } from '../control-client.ts';
 import { configurationOf, openLogOf, servicePid } from '../look.ts';
 import { bootId, hostFacts, machineId } from '../machine-facts.ts';
+import { openWriter } from '../service-log.ts';
 
 /** The header of a recording that begins with `first`. */
 export const headerFor = (first: RecordedEvent, last: number): RecordingHeader => ({
@@ -29,7 +29,7 @@ export const headerFor = (first: RecordedEvent, last: number): RecordingHeader =
 });
 
 /** Events from the newest checkpoint at or below `from` on: what comes later cannot be folded without it. */
-const segmentOf = (reader: SqliteReader, from: number): number => {
+const segmentOf = (reader: LogReader, from: number): number => {
   let start = reader.first();
   for (const page of reader.fold(start)) {
     for (const { seq, type } of page) {
@@ -50,7 +50,7 @@ const upTo = function* (events: Iterable<RecordedEvent>, last: number): Generato
 const exportLog = async (args: Arguments, io: Io): Promise<number> => {
   if (args.flag('trace')) return (await import('./log-trace.ts')).exportTrace(args, io, segmentOf);
   if (args.positionals.length > 0) throw new NetkvmError('usage.command', 'netkvm log export takes a FILE only with --trace');
-  const reader = openLogOf(configurationOf(args));
+  const reader = await openLogOf(configurationOf(args));
   try {
     const start = segmentOf(reader, args.number('from') ?? 0);
     const last = reader.head();
@@ -83,7 +83,7 @@ const verdictOfFile = async (path: string): Promise<{ verdict: Verdict; story: S
   return { verdict: tally.verdict(null), story };
 };
 
-const verdictOfLog = (reader: SqliteReader): { verdict: Verdict; story: Story } => {
+const verdictOfLog = (reader: LogReader): { verdict: Verdict; story: Story } => {
   const verdict = verifyLog(reader);
   const story = new Story();
   if (verdict.problem === null) for (const page of reader.fold(reader.first())) for (const event of page) story.tell(event);
@@ -92,7 +92,7 @@ const verdictOfLog = (reader: SqliteReader): { verdict: Verdict; story: Story } 
 
 const verify = async (args: Arguments, io: Io): Promise<number> => {
   const [path] = args.positionals;
-  const reader = path === undefined ? openLogOf(configurationOf(args)) : null;
+  const reader = path === undefined ? await openLogOf(configurationOf(args)) : null;
   try {
     const { verdict, story } = reader === null ? await verdictOfFile(path ?? '-') : verdictOfLog(reader);
     const name = reader?.path ?? path;
@@ -115,13 +115,14 @@ const verify = async (args: Arguments, io: Io): Promise<number> => {
 const prune = async (args: Arguments, io: Io): Promise<number> => {
   const configuration = configurationOf(args);
   const keep = args.number('keep') ?? configuration.settings.retentionEvents;
-  const { stateDir, controlSocket } = configuration.settings;
+  const { controlSocket } = configuration.settings;
   let events: number;
   if ((await servicePid(configuration)) !== null)
     ({ events } = (await request(controlSocket, 'prune', { keep })) as { events: number });
   else {
-    openLogOf(configuration).close(); // A log that does not exist is an error here, not a reason to make one.
-    const { log, setAside } = openLog(stateDir, { bootId: bootId(), machineId: machineId() });
+    (await openLogOf(configuration)).close(); // A log that does not exist is an error here, not a reason to make one.
+    const { settings } = configuration;
+    const { log, setAside } = await openWriter(settings, { bootId: bootId(), machineId: machineId() });
     if (setAside !== null) io.stderr.write(`netkvm: ${log.path} was damaged (${setAside.reason}) and is now ${setAside.path}\n`);
     try {
       events = log.prune(log.head() - keep);

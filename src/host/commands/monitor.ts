@@ -24,7 +24,7 @@ const lineOf = ({ seq, wall_ns, type, data }: RecordedEvent, step: Step): string
 export const run: Run = async (args, io) => {
   const configuration = configurationOf(args);
   const wanted = pairOption(args);
-  const reader = openLogOf(configuration);
+  const reader = await openLogOf(configuration);
   try {
     const from = args.number('from') ?? reader.head() + 1;
     const story = new Story();

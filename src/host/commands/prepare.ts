@@ -21,7 +21,7 @@ export const run: Run = async (args, io) => {
   const params = { pair: pairOption(args), by: `netkvm prepare, uid ${process.geteuid?.() ?? 'unknown'}` };
   const { seq, pairs } = await request(configuration.settings.controlSocket, 'prepare', params);
   const macs = Array.isArray(pairs) ? pairs.map(String) : [];
-  const reader = openLogOf(configuration);
+  const reader = await openLogOf(configuration);
   try {
     const story = tellLog(reader);
     const missing = await untilMet(reader, story, () => notMoved(story, macs), limit_s, Number(seq));

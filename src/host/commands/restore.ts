@@ -1,7 +1,6 @@
 // `netkvm restore`: everything that was changed goes back to what it was. The running service does it; with none running this
 // opens the log as its one writer, looks at the system, and does it itself. Afterwards the pair is left alone until the
 // configuration is read again (SIGHUP) or the system starts anew.
-import { openLog } from '../../adapters/log/sqlite.ts';
 import type { Platform } from '../../adapters/platform.ts';
 import type { Obligation } from '../../events/catalogue.ts';
 import { EXIT, NetkvmError } from '../../events/errors.ts';
@@ -13,6 +12,7 @@ import { openLogger } from '../lines.ts';
 import { configurationOf, openLogOf, pairOption, servicePid, tellLog, untilMet } from '../look.ts';
 import { hostFacts, machineId } from '../machine-facts.ts';
 import { systemPlatform } from '../platforms.ts';
+import { type LogPlace, openWriter } from '../service-log.ts';
 import { Service } from '../service.ts';
 import { packageVersion } from './version.ts';
 
@@ -32,7 +32,7 @@ const stillOwed = (story: Story, mac: string | null): string[] => {
 
 interface Alone {
   readonly platform: Platform;
-  readonly stateDir: string;
+  readonly place: LogPlace;
   readonly policy: Configuration['policy'];
   readonly mac: string | null;
   readonly by: string;
@@ -40,8 +40,8 @@ interface Alone {
 }
 
 /** Gives back without a service: as the log’s one writer, from one look at the system. Returns what is still owed. */
-export const restoreAlone = async ({ platform, stateDir, policy, mac, by, limit_ms }: Alone): Promise<string[]> => {
-  const opened = openLog(stateDir, { bootId: platform.bootId(), machineId: machineId() });
+export const restoreAlone = async ({ platform, place, policy, mac, by, limit_ms }: Alone): Promise<string[]> => {
+  const opened = await openWriter(place, { bootId: platform.bootId(), machineId: machineId() });
   const lines = await openLogger({ level: 'silent' });
   const settings = { checkpointEvents: Infinity, retentionEvents: Number.MAX_SAFE_INTEGER, retentionDays: 36_500 };
   const observing = { ...policy, effects: 'off' } as const;
@@ -82,11 +82,12 @@ export const run: Run = async (args, io) => {
     if (missing.length > 0) throw new NetkvmError('wait.timedOut', `after ${limit_s} s still owed: ${missing.join('; ')}`);
     return EXIT.done;
   };
-  const { controlSocket, stateDir } = configuration.settings;
+  const { settings, policy } = configuration;
+  const { controlSocket } = settings;
   const isRunning = (await servicePid(configuration)) !== null;
-  let reader: ReturnType<typeof openLogOf>;
+  let reader: Awaited<ReturnType<typeof openLogOf>>;
   try {
-    reader = openLogOf(configuration);
+    reader = await openLogOf(configuration);
   } catch (error) {
     // Nothing was ever recorded, so nothing was ever changed.
     if (error instanceof NetkvmError && error.code === 'log.missing' && !isRunning) return tell(0, []);
@@ -100,11 +101,8 @@ export const run: Run = async (args, io) => {
       return tell(before, await untilMet(reader, story, () => stillOwed(story, mac), limit_s, Number(seq)));
     }
     if (before === 0) return tell(0, []);
-    const platform = await systemPlatform(configuration.settings);
-    return tell(
-      before,
-      await restoreAlone({ platform, stateDir, policy: configuration.policy, mac, by, limit_ms: limit_s * 1000 }),
-    );
+    const platform = await systemPlatform(settings);
+    return tell(before, await restoreAlone({ platform, place: settings, policy, mac, by, limit_ms: limit_s * 1000 }));
   } finally {
     reader.close();
   }

@@ -1,12 +1,12 @@
 // `netkvm run`: the guest service in the foreground. What comes first matters: the log's lock (one service a folder), then
 // the control socket, then the platform; and the other way round at the end.
-import { openLog } from '../../adapters/log/sqlite.ts';
 import type { Platform } from '../../adapters/platform.ts';
 import { MACHINE_VERSION } from '../../machines/guest.ts';
 import { EXIT, NetkvmError } from '../../events/errors.ts';
 import type { Arguments, Run } from '../command.ts';
 import { type Configuration, loadConfig } from '../config.ts';
 import { openControl, type Handlers } from '../control.ts';
+import { type Copying, openServiceLog } from '../service-log.ts';
 import { interrupted } from '../interrupt.ts';
 import { openLogger, type Lines } from '../lines.ts';
 import { Meters, metricsText } from '../metrics.ts';
@@ -26,9 +26,12 @@ const configured = (args: Arguments): Configuration =>
     'policy.effects': args.flag('observe') ? 'off' : args.flag('dry-run') ? 'dryRun' : undefined,
   });
 
-const handlersOf = (service: Service, stop: (reason: string) => void): Handlers => ({
+const handlersOf = (service: Service, copying: Copying | null, stop: (reason: string) => void): Handlers => ({
   ...operatorHandlers(service, () => service.policy),
-  status: () => Promise.resolve({ pid: process.pid, seq: service.seq, outage: service.outage }),
+  status: () => {
+    const forwarding = copying?.status(service.seq) ?? null;
+    return Promise.resolve({ pid: process.pid, seq: service.seq, outage: service.outage, forwarding });
+  },
   survey: ({ by }) => {
     service.survey(typeof by === 'string' ? by.slice(0, 256) : 'control socket');
     return Promise.resolve({ seq: service.seq });
@@ -53,6 +56,11 @@ const FIXED = [
   'receiveBuffer_bytes',
   'realtimePriority',
   'metricsPort',
+  'log',
+  'forwardTo',
+  'credentialsFile',
+  'forwardedDays',
+  'forwardedEvents',
 ] as const;
 
 /** SIGHUP: read the file again; a broken one changes nothing. */
@@ -93,10 +101,10 @@ interface RunOptions {
 }
 
 /** The control socket; without it the service still does its work. */
-const controlOf = (path: string, service: Service, lines: Lines, stop: (reason: string) => void) =>
+const controlOf = (path: string, service: Service, copying: Copying | null, lines: Lines, stop: (reason: string) => void) =>
   openControl({
     path,
-    handlers: handlersOf(service, (reason) => setImmediate(() => stop(reason))),
+    handlers: handlersOf(service, copying, (reason) => setImmediate(() => stop(reason))),
     onDropped: (reason) => lines.controlDropped({ reason }),
     onFault: (error) => lines.fault({ text: String(error) }),
   }).catch((error: unknown) => {
@@ -151,7 +159,7 @@ export const runService = async (args: Arguments, options: RunOptions = {}): Pro
   const signal = interrupted();
   const onHangup = hangups();
   const identity = { bootId: platform.bootId(), machineId: machineId() };
-  const opened = openLog(settings.stateDir, identity);
+  const log = await openServiceLog(settings, identity, lines);
   const version = packageVersion();
   lines.started({
     version,
@@ -163,25 +171,13 @@ export const runService = async (args: Arguments, options: RunOptions = {}): Pro
     config: file,
   });
   await hurry(settings.realtimePriority, lines);
-  const reopen = (distrust: string) => openLog(settings.stateDir, identity, distrust);
   const supervision = await superviseBy(platform);
   const meters = new Meters();
-  const service = new Service({
-    platform,
-    opened,
-    reopen,
-    settings,
-    policy,
-    lines,
-    version,
-    host: hostFacts(),
-    supervision,
-    meters,
-  });
+  const service = new Service({ platform, ...log, settings, policy, lines, version, host: hostFacts(), supervision, meters });
   const stopping = new AbortController();
   const stop = (reason: string): void => stopping.abort(reason);
   onHangup(() => (options.endsOnHangup ? stop('SIGHUP') : reload(args, service, lines, settings)));
-  const control = await controlOf(settings.controlSocket, service, lines, stop);
+  const control = await controlOf(settings.controlSocket, service, log.copying, lines, stop);
   const metrics = await metricsOf(settings, service, meters, platform, lines);
   const both = AbortSignal.any([signal, stopping.signal, ...(options.until === undefined ? [] : [options.until])]);
   const release = stayAlive();

@@ -17,8 +17,8 @@ const countFiles = async (paths: readonly string[], stats: Stats, io: Io): Promi
   return wasDamaged;
 };
 
-const countLog = (args: Arguments, stats: Stats): void => {
-  const reader = openLogOf(configurationOf(args));
+const countLog = async (args: Arguments, stats: Stats): Promise<void> => {
+  const reader = await openLogOf(configurationOf(args));
   try {
     const counted = new Counted();
     let events = 0;
@@ -36,7 +36,7 @@ export const run: Run = async (args, io) => {
   const stats = new Stats();
   let damaged = false;
   if (args.positionals.length > 0) damaged = await countFiles(args.positionals, stats, io);
-  else countLog(args, stats);
+  else await countLog(args, stats);
   const document = stats.document();
   io.stdout.write(args.flag('json') ? `${JSON.stringify(document)}\n` : statisticsText(document));
   return damaged ? EXIT.damaged : EXIT.done;

@@ -5,6 +5,7 @@ import { BECAUSE } from '../../machines/reasons.ts';
 import type { Arrived } from '../../machines/roles.ts';
 import type { Story } from '../../machines/story.ts';
 import type { Run } from '../command.ts';
+import type { JsonObject } from '../control-lines.ts';
 import { configurationOf, openLogOf, pairOption, serviceState, tellLog } from '../look.ts';
 
 const device = (adapter: Arrived | null) =>
@@ -35,10 +36,17 @@ const lineOf = ({ mac, mode, stage, datapath, because, standby, primary }: Retur
   `${mac}  ${mode.padEnd(6)}  ${stage.padEnd(15)}  ${datapath.padEnd(7)}  standby ${nameOf(standby)}, primary ${nameOf(primary)}\n` +
   `${' '.repeat(27)}${because}: ${BECAUSE[because]}\n`;
 
+/** Where the copy on a server is: how far behind, and what went wrong last. */
+const copyLine = ({ server, state, seq, lag_events, lag_ms, error }: JsonObject): string => {
+  const failed = typeof error === 'object' && error !== null && 'text' in error ? `; ${String(error.text)}` : '';
+  const lag = typeof lag_events === 'number' ? `, ${lag_events} events (${Math.round(Number(lag_ms) / 1000)} s) behind` : '';
+  return `Copy on ${String(server)}: ${String(state)}, at event ${typeof seq === 'number' ? seq : '-'}${lag}${failed}\n`;
+};
+
 export const run: Run = async (args, io) => {
   const configuration = configurationOf(args);
   const wanted = pairOption(args);
-  const reader = openLogOf(configuration);
+  const reader = await openLogOf(configuration);
   try {
     const story = tellLog(reader);
     const service = await serviceState(configuration);
@@ -49,6 +57,7 @@ export const run: Run = async (args, io) => {
     const document = {
       schemaVersion: 1,
       service: { running: service !== null, pid, outage },
+      forwarding: service?.forwarding ?? null,
       log: { path: reader.path, id: reader.logId, first: reader.first(), head: reader.head() },
       effects: story.guest.policy.effects,
       divergence: story.divergence,
@@ -61,6 +70,7 @@ export const run: Run = async (args, io) => {
         pid === null ? 'The service is not running; this is what the log says.\n' : `The service runs as pid ${pid}.\n`,
       );
       if (outage !== null) io.stdout.write(`It cannot write its log, so this may be out of date: ${outage}\n`);
+      if (document.forwarding !== null) io.stdout.write(copyLine(document.forwarding));
       for (const pair of document.pairs) io.stdout.write(lineOf(pair));
       if (pairs.length === 0) io.stdout.write('No pair.\n');
       for (const { severity, code, mac, text } of wrong) io.stdout.write(`${severity} ${code} ${mac ?? ''}: ${text}\n`);

@@ -33,7 +33,7 @@ export const run: Run = async (args, io) => {
   if (wish.stage === undefined && wish.datapath === undefined)
     throw new NetkvmError('usage.command', 'netkvm wait needs --stage or --datapath');
   const limit_s = args.number('timeout') ?? DEFAULT_LIMIT_S;
-  const reader = openLogOf(configuration);
+  const reader = await openLogOf(configuration);
   try {
     const story = tellLog(reader);
     let lacking: readonly string[] = missing(story, wish);
