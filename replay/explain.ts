@@ -23,7 +23,15 @@ export interface Explanation {
   readonly members: readonly { readonly role: string; readonly text: string }[];
   /** The facts that hold, as the chart sees them. */
   readonly facts: readonly string[];
-  readonly effects: { readonly state: string; readonly under_way: string | null };
+  readonly effects: {
+    readonly state: string;
+    readonly under_way: string | null;
+    /** Why the last one did not take place. */
+    readonly hindrance: string | null;
+    /** What was changed and is to be given back. */
+    readonly owed: readonly string[];
+    readonly released: boolean;
+  };
   /** What was decided lately, and what became of it; oldest first. */
   readonly tried: readonly {
     readonly seq: number;
@@ -98,6 +106,9 @@ export const explainPair = (pair: PairState, story: Story): Explanation => {
     facts: factsOf(pair.bits),
     effects: {
       state: pair.configuration.effects,
+      hindrance: pair.hindrance,
+      owed: pair.obligations.map(({ id, kind }) => `${kind} (${id})`),
+      released: pair.released,
       under_way: pair.pending && `${pair.pending.kind} (${pair.pending.id}, attempt ${pair.pending.attempt})`,
     },
     tried: story.tried.list(pair.mac).slice(-RECENT).map(attemptOf),
@@ -151,6 +162,9 @@ export const explanationText = (explanation: Explanation): string => {
     '  What holds:',
     ...facts.map((fact) => `    ${fact.padEnd(13)} ${VIEW_BITS[fact as keyof typeof VIEW_BITS]}`),
     `  Effects: ${effects.state}${effects.under_way === null ? '' : `, ${effects.under_way}`}.`,
+    ...(effects.hindrance === null ? [] : [`    Last: ${effects.hindrance}`]),
+    ...(effects.owed.length === 0 ? [] : [`    Owed, until \`netkvm restore\`: ${effects.owed.join(', ')}`]),
+    ...(effects.released ? ['    Given back, and left alone until a reload (SIGHUP) or a reboot.'] : []),
     ...(tried.length === 0 ? ['  Nothing was tried.'] : ['  What was tried:', ...tried.map(triedText)]),
     ...(missing.length === 0 ? [] : ['  What is missing until the primary carries:', ...missing.map((one) => `    ${one}`)]),
     '  How it came here:',

@@ -7,7 +7,7 @@ import type { Guest, Step } from './guest.ts';
 import type { Place } from './history.ts';
 import type { PairState } from './pair.ts';
 import { FINDINGS, type FindingCode, type Severity } from './reasons.ts';
-import { type Arrived, type Identity, identityOf, isSame } from './roles.ts';
+import { type Arrived, enslavedTo, type Identity, identityOf, isSame } from './roles.ts';
 import { BIT } from './view.ts';
 
 export interface Finding {
@@ -62,11 +62,25 @@ const nameOf = (adapter: Arrived | null): string =>
 
 /** What lasts, and so has a beginning and an end. */
 type LastingCode =
-  'noPath' | 'inboundHole' | 'carrierLost' | 'mtuMismatch' | 'secondPrimary' | 'secondStandby' | 'attachFailed' | 'noAdapter';
+  | 'noPath'
+  | 'inboundHole'
+  | 'carrierLost'
+  | 'mtuMismatch'
+  | 'secondPrimary'
+  | 'secondStandby'
+  | 'attachFailed'
+  | 'noAdapter'
+  | 'wrongMaster'
+  | 'obligationOpen';
 
 /** The MTU that a primary should have: the master’s, or the standby’s where nothing joins them. */
 const referenceMtu = ({ roles: { master, standby } }: PairState): number | undefined => (master ?? standby)?.facts.mtu;
 
+/** Members that another device than the pair’s has taken. */
+const strangers = ({ mode, roles: { standby, master, primary } }: PairState): Arrived[] =>
+  [standby, primary].filter(
+    (one): one is Arrived => one !== null && one.facts.master !== null && (mode === 'none' || !enslavedTo(one, master)),
+  );
 /** The words for a span, with the names that hold when it begins. */
 const describe = (code: LastingCode, pair: PairState, orphans: readonly PciFunction[]): Span['text'] => {
   const { standby, primary, rival, surplus } = pair.roles;
@@ -77,6 +91,14 @@ const describe = (code: LastingCode, pair: PairState, orphans: readonly PciFunct
     case 'inboundHole':
       return (ms) =>
         `everything that arrived on the standby was dropped ${lasting(ms)}: ${name} is registered, but does not carry`;
+    case 'wrongMaster': {
+      const names = strangers(pair).map(nameOf).join(', ');
+      return (ms) => `${names} is enslaved to another device, ${lasting(ms)}`;
+    }
+    case 'obligationOpen': {
+      const owed = pair.obligations.map(({ kind, id }) => `${kind} (${id})`).join(', ');
+      return (ms) => `owed, with effects off: ${owed}, ${lasting(ms)}`;
+    }
     case 'carrierLost':
       return (ms) => `${name} did not carry ${lasting(ms)}`;
     case 'mtuMismatch': {
@@ -305,6 +327,10 @@ export class Findings {
     // The kernel enslaves while it registers a device: one that came without a master will never get one.
     const patience_ms = mode === 'kernel' ? settle_ms : attachLimit_ms;
     this.#span(watch, pair, 'attachFailed', ours && present && !bound, place, patience_ms);
+
+    this.#span(watch, pair, 'wrongMaster', (ours || pair.named !== null) && strangers(pair).length > 0, place, settle_ms);
+    const unattended = pair.obligations.length > 0 && (pair.named === null || guest.policy.effects === 'off');
+    this.#span(watch, pair, 'obligationOpen', unattended && !pair.released, place, attachLimit_ms);
 
     const flapping = pair.losses.length >= flapLimit;
     if (flapping && !watch.flapped) {

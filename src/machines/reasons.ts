@@ -124,6 +124,18 @@ export const FINDINGS = {
     cause: 'The finding’s text has the system’s reason.',
     cure: 'Remove the reason; the service tries again by itself within its limits.',
   },
+  wrongMaster: {
+    severity: 'error',
+    meaning: 'A member of the pair is enslaved to another device than the one that joins the pair.',
+    cause: 'A bridge, a team or another bond took the standby or the primary.',
+    cure: 'Take the member out of that device (`ip link set NAME nomaster`), and put the pair’s master into it instead.',
+  },
+  obligationOpen: {
+    severity: 'warning',
+    meaning: 'What the service changed is still in place, and effects are off for the pair.',
+    cause: 'The pair was taken from the configuration, or effects were turned off, after something had been changed.',
+    cure: 'Give it back with `netkvm restore`, or list the pair again.',
+  },
   wrongMac: {
     severity: 'error',
     meaning: 'The function in the primary’s place has another MAC, so it is not paired.',

@@ -11,7 +11,7 @@ import { configurationOf, openLogOf, pairOption, serviceState, tellLog } from '.
 const device = (adapter: Arrived | null) =>
   adapter && { name: adapter.facts.name, ifindex: adapter.facts.ifindex, pci: adapter.facts.pci, driver: adapter.facts.driver };
 
-const pairOf = ({ mac, mode, shown, configuration, roles, pending, episode }: PairState) => ({
+const pairOf = ({ mac, mode, shown, configuration, roles, pending, episode, obligations, hindrance, released }: PairState) => ({
   mac,
   mode,
   ...shown,
@@ -21,6 +21,10 @@ const pairOf = ({ mac, mode, shown, configuration, roles, pending, episode }: Pa
   primary: device(roles.primary),
   pending: pending && { id: pending.id, kind: pending.kind, attempt: pending.attempt },
   episode,
+  /** What was changed and is owed; why the last effect did not take place; given back, and left alone until a reload. */
+  owed: obligations.map(({ id, kind }) => ({ id, kind })),
+  hindrance,
+  released,
 });
 
 /** What is wrong now: pairs without a path, and findings that last. */
@@ -32,7 +36,16 @@ const troubles = (story: Story, pairs: readonly PairState[]) => {
 
 const nameOf = (found: ReturnType<typeof device>): string => (found === null ? '-' : found.name);
 
-const lineOf = ({ mac, mode, stage, datapath, because, standby, primary }: ReturnType<typeof pairOf>): string =>
+const lineOf = (pair: ReturnType<typeof pairOf>): string => `${placeOf(pair)}${effectsOf(pair)}`;
+const effectsOf = ({ effects, owed, hindrance, released }: ReturnType<typeof pairOf>): string =>
+  [
+    ...(hindrance === null ? [] : [`effects ${effects}: ${hindrance}`]),
+    ...(owed.length === 0 ? [] : [`owed: ${owed.map(({ kind }) => kind).join(', ')}`]),
+    ...(released ? ['given back, and left alone until a reload'] : []),
+  ]
+    .map((text) => `${' '.repeat(27)}${text}\n`)
+    .join('');
+const placeOf = ({ mac, mode, stage, datapath, because, standby, primary }: ReturnType<typeof pairOf>): string =>
   `${mac}  ${mode.padEnd(6)}  ${stage.padEnd(15)}  ${datapath.padEnd(7)}  standby ${nameOf(standby)}, primary ${nameOf(primary)}\n` +
   `${' '.repeat(27)}${because}: ${BECAUSE[because]}\n`;
 
