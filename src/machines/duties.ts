@@ -36,9 +36,15 @@ export const wantsTakeOver = (pair: PairState, policy: Policy): boolean => {
   return carries(standby) && (isOwed || globalsOf(standby).length > 0);
 };
 
-/** What was changed is to be given back, newest first. In a dry run nothing is. */
-export const owedBack = ({ released, obligations }: PairState, policy: Policy): Obligation | null =>
-  released && policy.effects !== 'dryRun' ? (obligations.at(-1) ?? null) : null;
+/**
+ * What was changed is to be given back, newest first. In a dry run nothing is; and while the standby is away its bond stays,
+ * since taking it apart would take the network from a guest whose primary still carries.
+ */
+export const owedBack = ({ released, obligations, roles }: PairState, policy: Policy): Obligation | null => {
+  const newest = obligations.at(-1);
+  if (!released || policy.effects === 'dryRun' || newest === undefined) return null;
+  return newest.kind === 'takeover' && roles.standby === null ? null : newest;
+};
 
 /** The primary is new and does not carry yet: what changes its rings or channels takes its carrier away for a while. */
 export const wantsParameters = (pair: PairState, policy: Policy): boolean => {

@@ -142,9 +142,12 @@ export class Takeover {
       return succeeded;
     }
     if (owed.kind !== 'parameters') return no('refused', `the simulated guest cannot give back ${owed.kind}`);
-    const link = this.#linkOf(owed.device);
+    // Its bond has given it another MAC since: the device on the bus is what it is known by.
+    const now = owed.device && this.#kernel.links.get(owed.device.ifindex);
+    const target = owed.device && { ...owed.device, mac: now?.mac ?? null };
+    const link = this.#linkOf(target);
     if (link !== null) {
-      this.#acted({ decision, target: owed.device, what: 'set the parameters back' });
+      this.#acted({ decision, target, what: 'set the parameters back' });
       this.#kernel.setParameters(link, owed.before as string);
     }
     ledger.settle(owed.id, link === null ? 'gone' : 'givenBack');
