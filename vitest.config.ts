@@ -21,6 +21,15 @@ export default defineConfig({
       },
       {
         test: {
+          name: 'systemd',
+          include: ['test/e2e/systemd/**/*.e2e.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
           name: 'qemu',
           include: ['test/e2e/qemu/**/*.e2e.test.ts'],
           globalSetup: 'test/e2e/qemu/setup.ts',

@@ -150,7 +150,7 @@ const main = (): void => {
     const file = values.output ?? join(root, `netkvm-failover_${manifest.version}_${values.arch}.deb`);
     // No file is newer than the last commit.
     const time = process.env['SOURCE_DATE_EPOCH'] ?? run('git', ['log', '-1', '--format=%ct']).trim();
-    run('dpkg-deb', ['--root-owner-group', '-Zxz', '-z3', '--build', tree, file], root, {
+    run('dpkg-deb', ['--root-owner-group', '-Zzstd', '--build', tree, file], root, {
       ...process.env,
       SOURCE_DATE_EPOCH: time,
     });

@@ -280,10 +280,10 @@ export const COMMANDS: readonly Command[] = [
   {
     name: 'uninstall',
     alias: 'u',
-    summary: 'Stop the service and remove its definition. Log and configuration stay.',
+    summary: 'Stop the service, give back what it changed, and remove its definition. Log and configuration stay.',
     options: [JSON_OUT],
     examples: [['netkvm uninstall', '']],
-    exits: ['done', 'usage', 'configuration', 'damaged', 'notPermitted', 'refused'],
+    exits: ['done', 'usage', 'timedOut', 'configuration', 'damaged', 'notPermitted', 'refused'],
   },
   {
     name: 'query',
@@ -291,7 +291,7 @@ export const COMMANDS: readonly Command[] = [
     summary: 'Say whether the service is installed, starts with the system, and runs.',
     options: [JSON_OUT],
     examples: [['netkvm query --json', 'for a script']],
-    exits: ['done', 'usage', 'notRunning', 'configuration', 'refused'],
+    exits: ['done', 'usage', 'notRunning', 'refused'],
   },
   {
     name: 'config check',

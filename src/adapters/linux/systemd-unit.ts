@@ -47,7 +47,6 @@ export const unitText = ({ program: { node, script }, stateDir }: UnitOptions): 
 # Written by netkvm-failover; \`systemctl edit ${UNIT}\` adds to it.
 [Unit]
 Description=Failover controller for virtio-net
-Documentation=man:systemd.service(5)
 After=network.target
 # Ten failures in ten minutes are enough: the kernel goes on with the last active slave.
 StartLimitIntervalSec=600
@@ -59,7 +58,8 @@ NotifyAccess=main
 ExecStartPre=+/bin/mkdir -p ${RUN_FOLDERS.join(' ')}
 ExecStart=${quoted(node)} ${quoted(script)} run
 SyslogIdentifier=netkvm
-ExecReload=/bin/kill -HUP $MAINPID
+# The shell's own kill: a bare Debian has no /bin/kill.
+ExecReload=/bin/sh -c "kill -HUP $MAINPID"
 # Fed by the loop that reads the kernel; a stuck one is killed and started again.
 WatchdogSec=20
 WatchdogSignal=SIGKILL

@@ -1,6 +1,7 @@
 // `netkvm install`, `uninstall` and `query`: the service as the system's service manager knows it. Each can be repeated;
 // what is right already is left alone. The log and the configuration are never touched.
 import { realpathSync } from 'node:fs';
+import { PassThrough } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { Change, Installation, InstallationState, Program } from '../../adapters/installation.ts';
 import { EXIT, NetkvmError } from '../../events/errors.ts';
@@ -17,12 +18,22 @@ const mustBeRoot = (): void => {
   if (process.geteuid?.() !== 0) throw new NetkvmError('service.notPermitted', 'This needs root.');
 };
 
+/** Folder of the log; where only a question is asked, a broken configuration is no reason not to answer. */
+const stateDir = (asking: boolean): string => {
+  try {
+    return loadConfig().settings.stateDir;
+  } catch (error) {
+    if (asking) return loadConfig(null).settings.stateDir;
+    throw error;
+  }
+};
+
 /** Errors: `config.*`, `platform.unsupported`, `service.noManager`. */
-const open = async (): Promise<Installation> => {
+const open = async (asking = false): Promise<Installation> => {
   if (process.platform !== 'linux')
     throw new NetkvmError('platform.unsupported', `on ${process.platform} the service cannot be installed yet`);
   const { Systemd } = await import('../../adapters/linux/systemd.ts');
-  return new Systemd({ program: thisProgram(), stateDir: loadConfig().settings.stateDir });
+  return new Systemd({ program: thisProgram(), stateDir: stateDir(asking) });
 };
 
 const lineOf = (state: InstallationState): string => {
@@ -54,17 +65,26 @@ const install: Run = async (args, io) => {
   return EXIT.done;
 };
 
+/** `netkvm restore` with the service stopped: as a command line of its own, so that both say and do the same. */
+const giveBack = async (io: Io): Promise<void> => {
+  const [{ run: restore }, { readArguments }] = await Promise.all([import('./restore.ts'), import('../arguments.ts')]);
+  const request = readArguments(['restore']);
+  if (request.kind === 'command') await restore(request.args, { ...io, stdout: new PassThrough().resume() });
+};
+
+// Stopped first, or the service would soon do again what is being taken back.
 const uninstall: Run = async (args, io) => {
   mustBeRoot();
   const installation = await open();
   const changes = [...(await installation.stop())];
+  await giveBack(io);
   changes.push(...(await installation.remove()));
   tell(args, io, changes, await installation.query());
   return EXIT.done;
 };
 
 const query: Run = async (args, io) => {
-  const installation = await open();
+  const installation = await open(true);
   const state = await installation.query();
   tell(args, io, [], state);
   return state.state === 'running' ? EXIT.done : EXIT.notRunning;
