@@ -102,6 +102,14 @@ export class OtherRun {
         if (decision !== undefined) this.#tell({ type: 'outcome.seen', data: { ...event.data, decision } }, at);
         return;
       }
+      case 'obligation.opened': {
+        // A device is known by the event in which it came, which has another number here.
+        const { device } = event.data;
+        const arrival = device && this.story.guest.adapters.get(device.ifindex)?.arrival;
+        const known = device && { ...device, arrival: arrival ?? device.arrival };
+        this.#tell({ type: 'obligation.opened', data: { ...event.data, device: known } }, at);
+        return;
+      }
       case 'configuration.applied':
         return this.#configure(event.data.policy, at);
       case 'checkpoint.made':
