@@ -28,7 +28,7 @@ const START =
   `(NODE_NO_WARNINGS=1 node ${PRODUCT}/src/host/netkvm.mjs run --config ${CONFIG} --state-dir ${STATE} --json ` +
   `>>${OUTPUT} 2>>${STDERR} </dev/null &)`;
 
-type Line = { readonly event: string; readonly [field: string]: unknown };
+export type Line = { readonly event: string; readonly [field: string]: unknown };
 const parsed = (text: string): Line[] =>
   text
     .split('\n')
@@ -243,6 +243,13 @@ export class Guest {
       await until(`${address} answers`, () =>
         this.lab.network.run('busybox', 'ping', '-c1', '-W1', address).then(Boolean, () => false),
       );
+  }
+
+  /** One command of the product in the guest, to its end. */
+  netkvm(...words: readonly string[]): Promise<string> {
+    return this.sh(
+      `NODE_NO_WARNINGS=1 node ${PRODUCT}/src/host/netkvm.mjs ${words.join(' ')} --config ${CONFIG} --state-dir ${STATE}`,
+    );
   }
 
   /** Ends the service as its manager would. */

@@ -73,6 +73,11 @@ export class Lab {
     return this.#vm;
   }
 
+  /** The packet meter for the host's side. */
+  get meter(): string {
+    return this.#setup.meter;
+  }
+
   get failover(): boolean {
     return this.#options.failover;
   }

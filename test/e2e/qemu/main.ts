@@ -1,6 +1,8 @@
 // `npm run test:qemu`: the service in a real guest. Sets up what it needs and cleans up behind itself; root, Linux x64.
 //   npm run test:qemu -- [--full] [--only TEXT] [--seed N]
-// --full runs the whole matrix, about an hour where there is no KVM, and writes its result to docs/qemu-matrix.md.
+//   npm run test:qemu -- --measure [--quick]
+// --full runs the whole matrix, about an hour where there is no KVM, and writes its result to docs/qemu-matrix.md; --measure
+// takes about a quarter of an hour on a machine with nothing else to do, and writes docs/failover-measured.md.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,13 +11,16 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { missing } from './image.ts';
 import { matrixPage, type Results } from './matrix-page.ts';
+import { measureAll } from './measure-all.ts';
 
 const VITEST = fileURLToPath(new URL('../../../node_modules/vitest/vitest.mjs', import.meta.url));
 const PAGE = fileURLToPath(new URL('../../../docs/qemu-matrix.md', import.meta.url));
-const USAGE = 'npm run test:qemu -- [--full] [--only TEXT] [--seed N]';
+const MEASURED = fileURLToPath(new URL('../../../docs/failover-measured.md', import.meta.url));
+const USAGE = 'npm run test:qemu -- [--full] [--only TEXT] [--seed N] | --measure [--quick] [--only TEXT]';
 
 const parsed = () => {
-  const options = { full: { type: 'boolean', default: false }, only: { type: 'string' }, seed: { type: 'string' } } as const;
+  const [flag, word] = [{ type: 'boolean', default: false } as const, { type: 'string' } as const];
+  const options = { full: flag, measure: flag, quick: flag, only: word, seed: word };
   try {
     const { values } = parseArgs({ options });
     if (values.seed !== undefined && !/^[0-9]{1,10}$/.test(values.seed)) throw new Error('--seed is a number');
@@ -25,19 +30,37 @@ const parsed = () => {
     return process.exit(2);
   }
 };
-const { full, only, seed } = parsed();
+const { full, measure, quick, only, seed } = parsed();
 const lacks = missing();
 if (lacks !== null) {
   process.stderr.write(`test:qemu cannot run here: ${lacks}\n`);
   process.exit(1);
 }
 
+const runTests = async (folder: string): Promise<number> => {
+  const results = join(folder, 'results.json');
+  const words = ['run', '--project', 'qemu', '--reporter=verbose', '--reporter=json', `--outputFile.json=${results}`];
+  const env = { ...process.env, ...(full ? { NETKVM_QEMU: 'full' } : {}), ...(seed === undefined ? {} : { NETKVM_SEED: seed }) };
+  const tests = spawn(process.execPath, [VITEST, ...words, ...(only === undefined ? [] : ['-t', only])], {
+    env,
+    stdio: 'inherit',
+  });
+  const code = await new Promise<number>((resolve) => tests.once('close', (status) => resolve(status ?? 1)));
+  if (full && only === undefined) writeFileSync(PAGE, matrixPage(JSON.parse(readFileSync(results, 'utf8')) as Results));
+  return code;
+};
+
+/** A quick run, or a part, is for looking at and not for the page. */
+const runMeasurements = async (folder: string): Promise<number> => {
+  const page = await measureAll(folder, { quick, only: only ?? '' }, (line) => process.stdout.write(`${line}\n`));
+  if (quick || only !== undefined) process.stdout.write(page);
+  else writeFileSync(MEASURED, page);
+  return 0;
+};
+
 const folder = mkdtempSync(join(tmpdir(), 'netkvm-results-'));
-const results = join(folder, 'results.json');
-const words = ['run', '--project', 'qemu', '--reporter=verbose', '--reporter=json', `--outputFile.json=${results}`];
-const env = { ...process.env, ...(full ? { NETKVM_QEMU: 'full' } : {}), ...(seed === undefined ? {} : { NETKVM_SEED: seed }) };
-const tests = spawn(process.execPath, [VITEST, ...words, ...(only === undefined ? [] : ['-t', only])], { env, stdio: 'inherit' });
-const code = await new Promise<number>((resolve) => tests.once('close', (status) => resolve(status ?? 1)));
-if (full && only === undefined) writeFileSync(PAGE, matrixPage(JSON.parse(readFileSync(results, 'utf8')) as Results));
-rmSync(folder, { recursive: true, force: true });
-process.exitCode = code;
+try {
+  process.exitCode = await (measure ? runMeasurements(folder) : runTests(folder));
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}

@@ -3,11 +3,16 @@
 //   meter udp LOCAL PEER PORT PERIOD_US FILE   sends a datagram each period and reports what is missing of the peer's
 //   meter echo LOCAL PORT                      a TCP server that sends back what it gets
 //   meter tcp PEER PORT PERIOD_MS FILE         a TCP connection with a message each period; reports slow echoes and the end
+//   meter links FILE                           what the kernel says about links, with the instant at which it says it
 // FILE gets a JSON line for each hole and, at SIGTERM, one with the totals. *_ns are CLOCK_REALTIME of who measured.
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if_link.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -178,6 +183,60 @@ static int tcp(char **word) {
   return fclose(file);
 }
 
+static int netlink(int family, unsigned groups) {
+  int fd = socket(AF_NETLINK, SOCK_RAW, family), buffer = BUFFER_BYTES;
+  struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = groups};
+  setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof buffer);
+  if (bind(fd, (void *)&address, sizeof address) < 0) exit(fail("netlink"));
+  return fd;
+}
+
+/** The attribute of this type among others, or NULL. */
+static struct rtattr *find(struct rtattr *at, int size, int type) {
+  for (; RTA_OK(at, size); at = RTA_NEXT(at, size))
+    if ((at->rta_type & NLA_TYPE_MASK) == type) return at;
+  return NULL;
+}
+static struct rtattr *inside(struct rtattr *at, int type) {
+  return at == NULL ? NULL : find(RTA_DATA(at), RTA_PAYLOAD(at), type);
+}
+static int number(struct rtattr *at) {
+  return at == NULL ? 0 : RTA_PAYLOAD(at) == 1 ? *(unsigned char *)RTA_DATA(at) : *(int *)RTA_DATA(at);
+}
+
+static void say_links(FILE *file, char *bytes, int size, u64 now_ns) {
+  for (struct nlmsghdr *head = (void *)bytes; NLMSG_OK(head, size); head = NLMSG_NEXT(head, size)) {
+    struct ifinfomsg *link = NLMSG_DATA(head);
+    struct rtattr *first = IFLA_RTA(link), *name;
+    int rest = head->nlmsg_len - NLMSG_LENGTH(sizeof *link);
+    if (head->nlmsg_type != RTM_NEWLINK && head->nlmsg_type != RTM_DELLINK) continue;
+    name = find(first, rest, IFLA_IFNAME);
+    fprintf(file, "{\"at_ns\":\"%llu\",\"link\":\"%s\",\"ifindex\":%d,\"gone\":%s,\"carrier\":%d,\"master\":%d,\"active\":%d}\n", now_ns,
+            name ? (char *)RTA_DATA(name) : "", link->ifi_index, head->nlmsg_type == RTM_DELLINK ? "true" : "false",
+            number(find(first, rest, IFLA_CARRIER)), number(find(first, rest, IFLA_MASTER)),
+            number(inside(inside(find(first, rest, IFLA_LINKINFO), IFLA_INFO_DATA), IFLA_BOND_ACTIVE_SLAVE)));
+  }
+}
+
+static int links(char **word) {
+  FILE *file = report(word[0]);
+  struct pollfd both[2] = {{.fd = netlink(NETLINK_ROUTE, RTMGRP_LINK), .events = POLLIN},
+                           {.fd = netlink(NETLINK_KOBJECT_UEVENT, 1), .events = POLLIN}};
+  static char bytes[1 << 16];
+  // First to know, whoever else is waiting for the CPU.
+  struct sched_param first = {.sched_priority = 50};
+  sched_setscheduler(0, SCHED_FIFO, &first);
+  while (!stopped) {
+    if (poll(both, 2, 1000) <= 0) continue;
+    u64 now_ns = clock_ns(CLOCK_REALTIME);
+    ssize_t size = recv(both[0].fd, bytes, sizeof bytes, MSG_DONTWAIT);
+    if (size > 0) say_links(file, bytes, size, now_ns);
+    if (recv(both[1].fd, bytes, sizeof bytes, MSG_DONTWAIT) > 0)
+      fprintf(file, "{\"at_ns\":\"%llu\",\"uevent\":\"%s\"}\n", now_ns, bytes);
+  }
+  return fclose(file);
+}
+
 int main(int count, char **word) {
   struct sigaction end = {.sa_handler = stop};
   sigaction(SIGTERM, &end, NULL);
@@ -185,6 +244,7 @@ int main(int count, char **word) {
   if (count == 7 && strcmp(word[1], "udp") == 0) return udp(word + 2);
   if (count == 4 && strcmp(word[1], "echo") == 0) return echo(word + 2);
   if (count == 6 && strcmp(word[1], "tcp") == 0) return tcp(word + 2);
-  fprintf(stderr, "meter udp LOCAL PEER PORT PERIOD_US FILE | echo LOCAL PORT | tcp PEER PORT PERIOD_MS FILE\n");
+  if (count == 3 && strcmp(word[1], "links") == 0) return links(word + 2);
+  fprintf(stderr, "meter udp LOCAL PEER PORT PERIOD_US FILE | echo LOCAL PORT | tcp PEER PORT PERIOD_MS FILE | links FILE\n");
   return 2;
 }
