@@ -40,6 +40,17 @@ export default defineConfig({
       },
       {
         test: {
+          name: 'wine',
+          include: ['test/e2e/wine/**/*.e2e.test.ts'],
+          globalSetup: 'test/e2e/wine/setup.ts',
+          // All share one prefix, and its drivers.
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        test: {
           name: 'kurrentdb',
           include: ['test/kurrentdb/**/*.e2e.test.ts'],
           testTimeout: 60_000,

@@ -86,11 +86,17 @@ export const ERRORS = {
   ),
   'inspect.unusable': entry('refused', 'The inspector cannot listen on its port.', 'Name another one with `--port`.'),
   'inspect.feed': entry('refused', 'The receiver of the xstate protocol does not answer.', 'Start it, or check its URL.'),
-  'platform.unsupported': entry('refused', 'This operating system has no adapter here.', 'Use Linux, or a recording.'),
+  'platform.unsupported': entry('refused', 'This operating system has no adapter here.', 'Use Linux or Windows, or a recording.'),
   'platform.netlink': entry(
     'refused',
     'The kernel refused a netlink operation.',
     'The message names the operation and the errno.',
+  ),
+  'windows.refused': entry('refused', 'Windows refused an operation.', 'The message names the operation and the reason.'),
+  'windows.notPermitted': entry(
+    'notPermitted',
+    'Windows did not permit an operation.',
+    'Run it elevated (as administrator), or as a service.',
   ),
   'service.notPermitted': entry('notPermitted', 'The system’s services can be changed by root only.', 'Run it as root.'),
   'service.noManager': entry(
