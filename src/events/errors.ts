@@ -98,6 +98,24 @@ export const ERRORS = {
     'Windows did not permit an operation.',
     'Run it elevated (as administrator), or as a service.',
   ),
+  'parameter.device': entry(
+    'usage',
+    'The word names no network device, or more than one.',
+    'See `netkvm show devices`; an index, a MAC, a name or an instance id will do.',
+  ),
+  'parameter.name': entry('usage', 'The device has no such parameter.', 'See `netkvm show parameters`.'),
+  'parameter.value': entry('usage', 'The parameter does not take this value.', 'The message says what it takes.'),
+  'parameter.pair': entry(
+    'refused',
+    'The value would part the device from its pair.',
+    'Change the other device first, or write it with --force.',
+  ),
+  'parameter.notPermitted': entry(
+    'notPermitted',
+    'The system does not let this user change parameters, or restart devices.',
+    'Run it as root, on Windows as administrator.',
+  ),
+  'parameter.refused': entry('refused', 'The system did not do what it was asked for.', 'The message says why.'),
   'service.notPermitted': entry('notPermitted', 'The system’s services can be changed by root only.', 'Run it as root.'),
   'service.noManager': entry(
     'refused',

@@ -15,6 +15,8 @@ export type Request =
 
 const usage = (text: string): NetkvmError => new NetkvmError('usage.command', text);
 const wrongValue = (text: string): NetkvmError => new NetkvmError('usage.value', text);
+/** `netkvm setparam ?` asks, and never acts. */
+const isQuestion = (word: string): boolean => word === '?' || word === '/?';
 const shown = (word: string): string => JSON.stringify(word.length > 60 ? `${word.slice(0, 57)}...` : word);
 
 /**
@@ -28,7 +30,7 @@ export const findCommands = (words: readonly string[]): readonly Command[] => {
     COMMANDS.find(({ name, alias }) => name === first || alias === first);
   if (exact) return [exact];
   const group = COMMANDS.filter(({ name }) => name.startsWith(`${first} `));
-  if (group.length > 0 && (second === undefined || second === '--help' || second === '-h')) return group;
+  if (group.length > 0 && (second === undefined || second === '--help' || second === '-h' || isQuestion(second))) return group;
   const seconds = group.map(({ name }) => name.slice(first.length + 1));
   if (group.length > 0) throw usage(`there is no command ${first} ${shown(second!)}${didYouMean(second!, seconds)}`);
   const firsts = new Set(COMMANDS.map(({ name }) => name.split(' ', 1)[0]!));
@@ -108,7 +110,9 @@ const checkPositionals = ({ name, positionals: declared = [] }: Command, given: 
   if (given.length > limit) throw usage(`netkvm ${name}: the argument ${shown(given[limit]!)} is one too many`);
   const missing = declared.find(({ required }, place) => required && given[place] === undefined);
   if (missing) throw usage(`netkvm ${name} needs a ${missing.name}`);
-  if (given.includes('')) throw wrongValue(`netkvm ${name}: an empty ${declared[0]!.name} was given`);
+  const wordOf = declared.flatMap((one) => Array.from({ length: one.words ?? 1 }, () => one));
+  const empty = wordOf.find((one, place) => given[place] === '' && one.empty !== true);
+  if (empty) throw wrongValue(`netkvm ${name}: an empty ${empty.name} was given`);
 };
 
 /** Reads the words after `netkvm`. Errors: `usage.command`, `usage.value`. */
@@ -117,6 +121,7 @@ export const readArguments = (words: readonly string[]): Request => {
   if (first === undefined) return { kind: 'nothing' };
   if (first === '--help' || first === '-h') return { kind: 'help', commands: [] };
   if (first === '--version' || first === '-V') return readArguments(['version', ...words.slice(1)]);
+  if (words.length === 1 && isQuestion(first)) return { kind: 'help', commands: [] };
   if (first.startsWith('-')) throw usage(`a command comes first, not ${shown(first)}`);
   const commands = findCommands(words);
   const [command] = commands;
@@ -124,8 +129,12 @@ export const readArguments = (words: readonly string[]): Request => {
     if (words.length > 1) return { kind: 'help', commands };
     throw usage(`netkvm ${first} needs one of ${commands.map(({ name }) => name.slice(first.length + 1)).join(', ')}`);
   }
-  const { values, positionals } = readOptions(command, words.slice(command.name.split(' ').length));
-  if (values.has('help')) return { kind: 'help', commands };
+  const rest = words.slice(command.name.split(' ').length);
+  const { values, positionals } = command.verbatim
+    ? { values: new Map<string, string | number | true>(), positionals: rest }
+    : readOptions(command, rest);
+  const asks = command.verbatim ? /^(-h|--help)$/.test(rest.join(' ')) : values.has('help') || rest.some(isQuestion);
+  if (asks) return { kind: 'help', commands };
   checkPositionals(command, positionals);
   for (const [one, other] of command.exclusive ?? []) {
     if (values.has(one) && values.has(other)) throw usage(`--${one} and --${other} exclude each other`);

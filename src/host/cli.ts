@@ -25,6 +25,13 @@ const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run }>>> = 
   install: () => import('./commands/install.ts'),
   uninstall: () => import('./commands/install.ts'),
   query: () => import('./commands/install.ts'),
+  show: () => import('./commands/parameters.ts'),
+  getparam: () => import('./commands/parameters.ts'),
+  setparam: () => import('./commands/parameters.ts'),
+  restart: () => import('./commands/parameters.ts'),
+  dump: () => import('./commands/parameters.ts'),
+  netsh: () => import('./commands/shell.ts'),
+  shell: () => import('./commands/shell.ts'),
   version: () => import('./commands/version.ts'),
   help: () => import('./commands/help.ts'),
 };

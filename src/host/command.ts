@@ -38,6 +38,8 @@ export interface Positional {
   readonly required?: true;
   /** How many words it may have; one unless given. */
   readonly words?: number;
+  /** An empty word is one, too. */
+  readonly empty?: true;
 }
 
 export interface Command {
@@ -48,6 +50,8 @@ export interface Command {
   readonly summary: string;
   readonly positionals?: readonly Positional[];
   readonly options: readonly Option[];
+  /** The words behind it are taken as they are, whatever they look like. */
+  readonly verbatim?: true;
   /** Options of which only one may be given. */
   readonly exclusive?: readonly (readonly [string, string])[];
   readonly examples: readonly (readonly [line: string, meaning: string])[];

@@ -1,5 +1,6 @@
 // Which world the service lives in, as the command line says: this system, a file that is played, or a simulated guest.
 // Each is loaded only when it is chosen.
+import type { ParameterStore } from '../adapters/parameters.ts';
 import type { Platform } from '../adapters/platform.ts';
 import type { Policy } from '../events/catalogue.ts';
 import { NetkvmError } from '../events/errors.ts';
@@ -59,4 +60,11 @@ export const systemPlatform = async ({ receiveBuffer_bytes, survey_ms }: Configu
     throw new NetkvmError('platform.unsupported', `there is no adapter for ${process.platform} yet`);
   const { LinuxPlatform } = await import('../adapters/linux/platform.ts');
   return new LinuxPlatform({ receiveBuffer_bytes, surveyInterval_ms: survey_ms });
+};
+
+/** The parameters of this system's network devices. Errors: `platform.unsupported`, `platform.netlink`. */
+export const systemParameters = async (): Promise<ParameterStore> => {
+  if (process.platform !== 'linux')
+    throw new NetkvmError('platform.unsupported', `there is no adapter for ${process.platform} yet`);
+  return new (await import('../adapters/linux/parameters.ts')).LinuxParameters();
 };

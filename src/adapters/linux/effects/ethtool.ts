@@ -1,5 +1,5 @@
-// Parameters of a network driver over ethtool netlink: rings, channels, features, each with the range that the kernel
-// tells. Reading needs no right, writing CAP_NET_ADMIN. Sources: Documentation/networking/ethtool-netlink.rst,
+// Parameters of a network driver over ethtool netlink: rings, channels, coalescing, features, each with the range that the
+// kernel tells. Reading needs no right, writing CAP_NET_ADMIN. Sources: Documentation/networking/ethtool-netlink.rst,
 // linux/ethtool_netlink.h, linux/genetlink.h.
 import {
   align,
@@ -13,12 +13,21 @@ import {
   u32 as readU32,
 } from '../netlink-bytes.ts';
 import { type Answer, Conversation } from './conversation.ts';
-import { attribute, message, NLA_F_NESTED, text, u32 } from './requests.ts';
+import { attribute, message, NLA_F_NESTED, text, u32, u8 } from './requests.ts';
 import { Stop, stopOf } from './standing.ts';
 
 const GENL_ID_CTRL = 16;
 const CTRL = { getFamily: 3, familyId: 1, familyName: 2 } as const;
-const MSG = { featuresGet: 11, featuresSet: 12, ringsGet: 15, ringsSet: 16, channelsGet: 17, channelsSet: 18 } as const;
+const MSG = {
+  featuresGet: 11,
+  featuresSet: 12,
+  ringsGet: 15,
+  ringsSet: 16,
+  channelsGet: 17,
+  channelsSet: 18,
+  coalesceGet: 19,
+  coalesceSet: 20,
+} as const;
 const HEADER = 1;
 const DEV_INDEX = 1;
 const FEATURES = { hardware: 2, wanted: 3, active: 4, fixed: 5 } as const;
@@ -29,6 +38,16 @@ const NLMSG_AND_GENL_BYTES = 20;
 export type Sizes<N extends string> = { readonly [K in N]?: { readonly now: number; readonly max: number } };
 const RINGS = { rx: { now: 6, max: 2 }, tx: { now: 9, max: 5 } } as const;
 const CHANNELS = { rx: { now: 6, max: 2 }, tx: { now: 7, max: 3 }, combined: { now: 9, max: 5 } } as const;
+/** ETHTOOL_A_COALESCE_*, and the bytes that each takes. A driver's reply has those that it supports. */
+const COALESCING = {
+  rxUsecs: { type: 2, bytes: 4 },
+  rxFrames: { type: 3, bytes: 4 },
+  txUsecs: { type: 6, bytes: 4 },
+  txFrames: { type: 7, bytes: 4 },
+  adaptiveRx: { type: 11, bytes: 1 },
+  adaptiveTx: { type: 12, bytes: 1 },
+} as const;
+export type Coalescing = keyof typeof COALESCING;
 type Places<N extends string> = { readonly [K in N]: { readonly now: number; readonly max: number } };
 
 export interface Feature {
@@ -75,6 +94,25 @@ export class Ethtool {
   }
   setChannels(ifindex: number, wanted: { readonly [K in 'rx' | 'tx' | 'combined']?: number }): Promise<void> {
     return this.#setSizes(MSG.channelsSet, ifindex, CHANNELS, wanted, 'channels');
+  }
+
+  /** Microseconds and frames to wait before an interrupt, and whether the driver adapts them (1) or not (0). */
+  async coalescing(ifindex: number): Promise<{ readonly [K in Coalescing]?: number }> {
+    const reply = await this.#ask(MSG.coalesceGet, ifindex, 'coalescing');
+    const out: { [K in Coalescing]?: number } = {};
+    if (reply === null) return out;
+    each(reply, NLMSG_AND_GENL_BYTES, reply.length, (type, from, to) => {
+      for (const name of Object.keys(COALESCING) as Coalescing[]) {
+        const place = COALESCING[name];
+        if (type === place.type && to - from === place.bytes)
+          out[name] = place.bytes === 4 ? readU32(reply, from) : (reply[from] ?? 0);
+      }
+    });
+    return out;
+  }
+  setCoalescing(ifindex: number, name: Coalescing, value: number): Promise<void> {
+    const { type, bytes } = COALESCING[name];
+    return this.#tell(MSG.coalesceSet, ifindex, 'coalescing', attribute(type, bytes === 4 ? u32(value) : u8(value)));
   }
 
   /** Every feature that the kernel names, `tx-tcp-segmentation` for instance. */

@@ -28,9 +28,12 @@ export const ALREADY: Outcome = { result: 'succeeded', reason: null, observed: t
 /** The end of an effect before its end. */
 export class Stop extends Error {
   readonly outcome: Outcome;
-  constructor(result: Outcome['result'], reason: string) {
+  /** The kernel refused for lack of a permission. */
+  readonly isDenied: boolean;
+  constructor(result: Outcome['result'], reason: string, isDenied = false) {
     super(reason);
     this.outcome = { result, reason, observed: false };
+    this.isDenied = isDenied;
   }
 }
 export const gone = (what: string): Stop => new Stop('void', `${what} is gone`);
@@ -38,8 +41,9 @@ export const gone = (what: string): Stop => new Stop('void', `${what} is gone`);
 /** What an answer means for the effect: EPERM and EACCES are refusals, what is no longer there makes it void. */
 export const stopOf = (what: string, answer: Answer): Stop => {
   const { EPERM, EACCES, EOPNOTSUPP, ENODEV } = ERRNO;
-  const refused = answer.errno === EPERM || answer.errno === EACCES || answer.errno === EOPNOTSUPP;
-  return new Stop(refused ? 'refused' : answer.errno === ENODEV ? 'void' : 'failed', `${what}: ${answerText(answer)}`);
+  const isDenied = answer.errno === EPERM || answer.errno === EACCES;
+  const result = isDenied || answer.errno === EOPNOTSUPP ? 'refused' : answer.errno === ENODEV ? 'void' : 'failed';
+  return new Stop(result, `${what}: ${answerText(answer)}`, isDenied);
 };
 
 type Fine = readonly (number | undefined)[];
