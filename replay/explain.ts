@@ -3,7 +3,7 @@
 import type { DecisionKind } from '../src/events/catalogue.ts';
 import { pairChart } from '../src/machines/chart.ts';
 import type { Entry } from '../src/machines/history.ts';
-import type { PairState } from '../src/machines/pair.ts';
+import type { PairState } from '../src/machines/pair-state.ts';
 import type { Finding } from '../src/machines/findings.ts';
 import { BECAUSE, type Because, FINDINGS, type FindingCode, SEVERITIES, type Severity } from '../src/machines/reasons.ts';
 import type { Arrived, Mode } from '../src/machines/roles.ts';

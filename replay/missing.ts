@@ -1,7 +1,7 @@
 // What a pair lacks on its way to its primary, and what could be done about it beyond the findings: from the facts that the
 // chart sees, in the order in which they are needed.
 import type { Policy } from '../src/events/catalogue.ts';
-import type { PairState } from '../src/machines/pair.ts';
+import type { PairState } from '../src/machines/pair-state.ts';
 import { unpackView } from '../src/machines/view.ts';
 
 const nameOf = ({ roles: { primary } }: PairState): string => primary?.facts.name ?? 'the primary';

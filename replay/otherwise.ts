@@ -9,7 +9,7 @@
 // - Made, and not recorded at that place: whether the same one was recorded later says that it was earlier. There it ends.
 import type { Decision, DecisionKind, EventData, Policy } from '../src/events/catalogue.ts';
 import type { Foldable } from '../src/events/envelope.ts';
-import type { Step } from '../src/machines/guest.ts';
+import type { Step } from '../src/machines/step.ts';
 import type { Place } from '../src/machines/history.ts';
 import { defaultPolicy } from '../src/machines/policy.ts';
 import { Story } from '../src/machines/story.ts';

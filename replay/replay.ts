@@ -5,7 +5,7 @@ import { RecordingReader } from '../src/adapters/log/recording-reader.ts';
 import { readCapture } from '../src/adapters/linux/capture.ts';
 import type { Foldable } from '../src/events/envelope.ts';
 import type { Policy } from '../src/events/catalogue.ts';
-import type { Step } from '../src/machines/guest.ts';
+import type { Step } from '../src/machines/step.ts';
 import type { Place } from '../src/machines/history.ts';
 import { MACHINE_VERSION } from '../src/machines/guest.ts';
 import { type Listener, Story } from '../src/machines/story.ts';

@@ -1,6 +1,6 @@
 // What `netkvm replay --json` prints: the story of a log as one document. Its shape is a promise to scripts.
 import type { Datapath, Stage } from '../src/machines/stages.ts';
-import type { Divergence } from '../src/machines/guest.ts';
+import type { Divergence } from '../src/machines/step.ts';
 import type { Entry } from '../src/machines/history.ts';
 import type { FindingCode, Severity } from '../src/machines/reasons.ts';
 import type { Mode } from '../src/machines/roles.ts';

@@ -4,7 +4,7 @@ import { type CaptureEntry, observeEntry } from '../src/adapters/linux/capture.t
 import { Observer } from '../src/adapters/linux/observer.ts';
 import type { Happening, Policy } from '../src/events/catalogue.ts';
 import type { Foldable } from '../src/events/envelope.ts';
-import type { Step } from '../src/machines/guest.ts';
+import type { Step } from '../src/machines/step.ts';
 import type { Place } from '../src/machines/history.ts';
 import { VirtualTimers } from './virtual-time.ts';
 

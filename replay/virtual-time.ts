@@ -1,7 +1,7 @@
 // Timers on virtual time: in a re-run the clock is that of the messages, and an armed timer fires when a message of its
 // due time or later comes along. The firing is an event like any other.
 import type { HappeningOf } from '../src/events/catalogue.ts';
-import type { Step } from '../src/machines/guest.ts';
+import type { Step } from '../src/machines/step.ts';
 
 interface Armed {
   readonly pair: string;

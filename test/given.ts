@@ -1,7 +1,8 @@
 // Words for tests of the fold: a small world of adapters, and a teller that numbers events and keeps the time.
 import type { Adapter, AdapterChange, Happening, Policy } from '../src/events/catalogue.ts';
 import type { Foldable } from '../src/events/envelope.ts';
-import { Guest, type Step } from '../src/machines/guest.ts';
+import { Guest } from '../src/machines/guest.ts';
+import type { Step } from '../src/machines/step.ts';
 import { defaultPolicy } from '../src/machines/policy.ts';
 
 export const MAC = '52:54:00:11:22:33';

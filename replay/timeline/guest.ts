@@ -3,7 +3,7 @@
 import type { History as File } from '../../src/adapters/log/history.ts';
 import type { Foldable } from '../../src/events/envelope.ts';
 import type { Place } from '../../src/machines/history.ts';
-import type { PairState } from '../../src/machines/pair.ts';
+import type { PairState } from '../../src/machines/pair-state.ts';
 import { type Identity, identityOf, isSame } from '../../src/machines/roles.ts';
 import { Story } from '../../src/machines/story.ts';
 import { BIT } from '../../src/machines/view.ts';

@@ -2,7 +2,7 @@
 // began. docs/figures.md is made from the list. The text is Prometheus' (exposition format 0.0.4).
 import type { Foldable } from '../events/envelope.ts';
 import { OUTCOMES } from '../events/catalogue.ts';
-import type { Step } from '../machines/guest.ts';
+import type { Step } from '../machines/step.ts';
 import { FINDINGS, type FindingCode } from '../machines/reasons.ts';
 import { DATAPATHS, STAGES } from '../machines/stages.ts';
 import type { Story } from '../machines/story.ts';

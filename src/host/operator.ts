@@ -4,7 +4,7 @@ import type { EventData, Policy } from '../events/catalogue.ts';
 import { NetkvmError } from '../events/errors.ts';
 import { parseMac } from '../events/mac.ts';
 import type { Guest } from '../machines/guest.ts';
-import type { PairState } from '../machines/pair.ts';
+import type { PairState } from '../machines/pair-state.ts';
 import { BIT } from '../machines/view.ts';
 import type { Handlers } from './control.ts';
 import type { JsonObject } from './control-lines.ts';

@@ -11,7 +11,7 @@ import type { Decision, Happening } from '../events/catalogue.ts';
 import type { Clocks, Foldable, NewEvent } from '../events/envelope.ts';
 import { NetkvmError } from '../events/errors.ts';
 import type { EventLog } from '../events/log.ts';
-import type { Step } from '../machines/guest.ts';
+import type { Step } from '../machines/step.ts';
 import type { Story } from '../machines/story.ts';
 import type { Lines } from './lines.ts';
 

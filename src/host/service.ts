@@ -9,7 +9,7 @@ import type { Platform } from '../adapters/platform.ts';
 import type { Decision, Happening, Policy } from '../events/catalogue.ts';
 import type { Foldable } from '../events/envelope.ts';
 import { NetkvmError } from '../events/errors.ts';
-import type { Step } from '../machines/guest.ts';
+import type { Step } from '../machines/step.ts';
 import type { SettledEntry } from '../machines/history.ts';
 import { isOvertaken } from '../machines/pair.ts';
 import { Story } from '../machines/story.ts';

@@ -2,7 +2,7 @@
 // whether it still counts is for the fold to say.
 import type { Platform } from '../adapters/platform.ts';
 import type { HappeningOf } from '../events/catalogue.ts';
-import type { Step } from '../machines/guest.ts';
+import type { Step } from '../machines/step.ts';
 
 export class Timers {
   readonly #running = new Map<string, () => void>();

@@ -7,7 +7,7 @@ import { globalsOf } from './duties.ts';
 import type { Foldable } from '../events/envelope.ts';
 import type { Guest } from './guest.ts';
 import type { Place } from './history.ts';
-import type { PairState } from './pair.ts';
+import type { PairState } from './pair-state.ts';
 import type { FindingCode } from './reasons.ts';
 import { type Arrived, type Identity, identityOf, isSame } from './roles.ts';
 import { BIT } from './view.ts';

@@ -2,7 +2,7 @@
 // that stray addresses follow the bond, and that everything is given back when an operator says so. Each is a question to
 // the pair's facts and memories; the chart (chart.ts) decides when one becomes a decision.
 import type { Decision, DecisionKind, DecisionOf, EventData, Obligation, Policy } from '../events/catalogue.ts';
-import type { PairState } from './pair.ts';
+import type { PairState } from './pair-state.ts';
 import { type Arrived, carries, enslavedTo, isSame } from './roles.ts';
 
 type Outcome = EventData<'outcome.seen'>['result'];

@@ -3,9 +3,10 @@
 import type { EventType, PciFunction } from '../events/catalogue.ts';
 import type { Foldable } from '../events/envelope.ts';
 import { type Clue, Clues } from './clues.ts';
-import type { Guest, Step } from './guest.ts';
+import type { Guest } from './guest.ts';
+import type { Step } from './step.ts';
 import type { Place } from './history.ts';
-import type { PairState } from './pair.ts';
+import type { PairState } from './pair-state.ts';
 import { FINDINGS, type FindingCode, type Severity } from './reasons.ts';
 import { type Arrived, enslavedTo, type Identity, identityOf, isSame } from './roles.ts';
 import { BIT } from './view.ts';

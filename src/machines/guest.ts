@@ -7,7 +7,9 @@ import type { Decision, EventData, Policy } from '../events/catalogue.ts';
 import type { Foldable } from '../events/envelope.ts';
 import { type DelayName, delayOf, react, type TimerId } from './chart-table.ts';
 import { changesItsOwnFacts, heardAs, learn } from './duties.ts';
-import { becauseOf, decide, isOvertaken, lookAgain, lookAt, MAY_DECIDE, type PairState, type Shown } from './pair.ts';
+import { becauseOf, decide, isOvertaken, lookAgain, lookAt, MAY_DECIDE } from './pair.ts';
+import type { PairState } from './pair-state.ts';
+import type { Growing, Step } from './step.ts';
 import { Inventory } from './inventory.ts';
 import { defaultPolicy } from './policy.ts';
 import type { Arrived } from './roles.ts';
@@ -16,51 +18,6 @@ import { BIT } from './view.ts';
 
 /** Raised whenever the same log could fold to other decisions than before; written into `service.started`. */
 export const MACHINE_VERSION = 2;
-
-export interface ArmTimer {
-  readonly op: 'arm';
-  readonly pair: string;
-  readonly timer: TimerId;
-  readonly delay_ms: number;
-  readonly armedBy: number;
-}
-export interface CancelTimer {
-  readonly op: 'cancel';
-  readonly pair: string;
-  readonly timer: TimerId;
-}
-
-/** A pair whose stage, datapath or reason is another than before the event. */
-export interface Change {
-  readonly pair: PairState;
-  readonly before: Shown;
-}
-
-export interface Divergence {
-  readonly seq: number;
-  readonly expected: string;
-  readonly recorded: string;
-}
-
-/** What one event led to. */
-export interface Step {
-  /** Pairs whose facts may have changed. */
-  readonly touched: readonly PairState[];
-  readonly changes: readonly Change[];
-  readonly decisions: readonly Decision[];
-  readonly timers: readonly (ArmTimer | CancelTimer)[];
-  /** The failover episode that the event belongs to. */
-  readonly episode: string | null;
-  readonly divergence: Divergence | null;
-}
-interface Growing extends Step {
-  touched: readonly PairState[];
-  readonly changes: Change[];
-  readonly decisions: Decision[];
-  readonly timers: (ArmTimer | CancelTimer)[];
-  episode: string | null;
-  divergence: Divergence | null;
-}
 
 const NOTHING: Step = Object.freeze({ touched: [], changes: [], decisions: [], timers: [], episode: null, divergence: null });
 

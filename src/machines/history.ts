@@ -3,7 +3,7 @@
 // down some milliseconds before it is gone.
 import type { Datapath, Stage } from './stages.ts';
 import type { Because } from './reasons.ts';
-import type { Change } from './guest.ts';
+import type { Change } from './step.ts';
 import type { Mode } from './roles.ts';
 
 /** Where in a log (or, for a raw capture, in the file) something happened. */

@@ -10,7 +10,7 @@ import type {
   PciFunction,
   Policy,
 } from '../events/catalogue.ts';
-import { newPair, type PairState } from './pair.ts';
+import { newPair, type PairState } from './pair-state.ts';
 import { type Arrived, hasStandby, type Identity, identityOf, isSame, rolesOf } from './roles.ts';
 
 /** Bonds and parameters are gone with the kernel that had them; bindings are kept in the registry. */

@@ -1,83 +1,12 @@
-// One pair's folded state, and the derivations from it: the packed view that the chart sees, the datapath, the reason.
-import type { Datapath, Stage } from './stages.ts';
-import type { Decision, DecisionKind, DriverFacts, Obligation, Policy, Target } from '../events/catalogue.ts';
-import { type Configuration, initialConfiguration, type TimerId } from './chart-table.ts';
+// What follows from one pair's folded state: the packed view that the chart sees, the datapath, the reason, and the words of a
+// decision.
+import type { Datapath } from './stages.ts';
+import type { Decision, DecisionKind, Policy, Target } from '../events/catalogue.ts';
 import { mayTouch, isUnjoined, owedBack, takeOverPlan, wantsAddresses, wantsParameters, wantsTakeOver } from './duties.ts';
+import type { PairState } from './pair-state.ts';
 import type { Because } from './reasons.ts';
-import { type Arrived, carries, enslavedTo, type Identity, type Mode, type NamedPair, type Roles } from './roles.ts';
+import { type Arrived, carries, enslavedTo, type Roles } from './roles.ts';
 import { BIT } from './view.ts';
-
-export interface Shown {
-  readonly stage: Stage;
-  readonly datapath: Datapath;
-  readonly because: Because;
-}
-
-/** Updated in place by the fold that owns it (guest.ts); everybody else reads. */
-export interface PairState {
-  readonly mac: string;
-  /** What the policy says of it; null where it is not listed, and not to be touched. */
-  named: NamedPair | null;
-  mode: Mode;
-  roles: Roles;
-  /** Windows: the driver's record for this MAC. */
-  driverFacts: DriverFacts | null;
-  configuration: Configuration;
-  /** The packed view (view.ts). */
-  bits: number;
-  /** What a user sees of it. */
-  readonly shown: { -readonly [K in keyof Shown]: Shown[K] };
-  /** Armed timers and the sequence number of their arming. */
-  readonly timers: Map<TimerId, number>;
-  /** The decision that is being carried out. */
-  pending: Decision | null;
-  /** How often the effect that is wanted was tried since the facts last changed. */
-  attempts: number;
-  leaving: boolean;
-  /** Monotonic times (ms) of the latest carrier losses, oldest first, at most policy.flapLimit. */
-  losses: number[];
-  episode: string | null;
-  /** What is owed to it, oldest first. */
-  obligations: readonly Obligation[];
-  /** A takeover was begun (something is owed for it) and no takeover has come to its end since. */
-  unfinished: boolean;
-  /** Takeovers (or attempts to give back) that failed one after the other: what they changed and put back is no news. */
-  failures: number;
-  /** After a failed takeover it is not tried again for a while. */
-  paused: boolean;
-  /** The primary that was given the parameters of the policy. */
-  aligned: Identity | null;
-  /** An operator took it out of our hands (restore); a reload or a reboot puts it back. */
-  released: boolean;
-  /** Why the last effect did not take place: its kind, result and the system’s reason. Null after one that did. */
-  hindrance: string | null;
-}
-
-const nobody: Roles = { mode: 'none', standby: null, master: null, primary: null, rival: null, surplus: [] };
-
-export const newPair = (mac: string, named: NamedPair | null): PairState => ({
-  mac,
-  named,
-  mode: 'none',
-  roles: nobody,
-  driverFacts: null,
-  configuration: initialConfiguration,
-  bits: 0,
-  shown: { stage: 'absent', datapath: 'none', because: 'standby.absent' },
-  timers: new Map(),
-  pending: null,
-  attempts: 0,
-  leaving: false,
-  losses: [],
-  episode: null,
-  obligations: [],
-  unfinished: false,
-  failures: 0,
-  paused: false,
-  aligned: null,
-  released: false,
-  hindrance: null,
-});
 
 /**
  * Whether facts (or the path) have changed since the decision that is under way: what is wanted now may be another effect.

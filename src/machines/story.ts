@@ -2,7 +2,8 @@
 // command that looks at a log tell the same story, so that they cannot disagree.
 import type { Foldable } from '../events/envelope.ts';
 import { Findings, type Finding } from './findings.ts';
-import { type Divergence, Guest, type Step } from './guest.ts';
+import { Guest } from './guest.ts';
+import type { Divergence, Step } from './step.ts';
 import { History, type Place, type SettledEntry } from './history.ts';
 import { defaultPolicy } from './policy.ts';
 import { Tried } from './tried.ts';

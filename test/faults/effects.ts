@@ -1,7 +1,7 @@
 // Faults 25 to 40: effects that cannot be carried out, drivers that do not follow, and the service itself.
 import { deepEqual, equal, match, ok } from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { add, at, FOREIGN_MAC, migration, vf } from '../../src/adapters/simulated/scenarios.ts';
+import { add, at, FOREIGN_MAC, migration, vf } from '../../src/adapters/simulated/script.ts';
 import { WindowsKernel } from '../../src/adapters/simulated/windows-kernel.ts';
 import { readArguments } from '../../src/host/arguments.ts';
 import { bondOnly, type Fault, live, plug, standby, trioOnly, truths } from './given.ts';

@@ -2,7 +2,7 @@
 // host role is not written, and what it will have to do is named beside each.
 import { deepEqual, equal, ok } from 'node:assert/strict';
 import type { Migration } from '../../src/adapters/simulated/hypervisor.ts';
-import { add, at, FOREIGN_MAC, migration, nic, OTHER_MAC } from '../../src/adapters/simulated/scenarios.ts';
+import { add, at, FOREIGN_MAC, migration, nic, OTHER_MAC } from '../../src/adapters/simulated/script.ts';
 import { bondOnly, type Fault, live, type Life, plug, standby, trioOnly, truths } from './given.ts';
 import { MAC } from '../given.ts';
 

@@ -2,7 +2,7 @@
 import { deepEqual, equal, match, ok } from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { add, at, FOREIGN_MAC, migration, nic } from '../../src/adapters/simulated/scenarios.ts';
+import { add, at, FOREIGN_MAC, migration, nic } from '../../src/adapters/simulated/script.ts';
 import { WindowsKernel } from '../../src/adapters/simulated/windows-kernel.ts';
 import { parseMac } from '../../src/events/mac.ts';
 import { bondOnly, cli, type Fault, inFolder, live, plug, standby, trioOnly, truths } from './given.ts';

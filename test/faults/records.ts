@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { writeRecording } from '../../src/adapters/log/recording-writer.ts';
 import { databaseIn, openLog } from '../../src/adapters/log/sqlite.ts';
 import { verifyLog } from '../../src/adapters/log/verify.ts';
-import { at, migration } from '../../src/adapters/simulated/scenarios.ts';
+import { at, migration } from '../../src/adapters/simulated/script.ts';
 import type { RecordedEvent } from '../../src/events/envelope.ts';
 import { SCHEMA_VERSION } from '../../src/events/envelope.ts';
 import { FORMAT, FORMAT_VERSION } from '../../src/events/recording.ts';

@@ -5,7 +5,8 @@ import { expect, test } from 'vitest';
 import type { AdapterChange, Decision, DriverFacts, Happening, Policy } from '../../src/events/catalogue.ts';
 import type { Foldable } from '../../src/events/envelope.ts';
 import { askChart } from '../../src/machines/chart-table.ts';
-import { Guest, type Step } from '../../src/machines/guest.ts';
+import { Guest } from '../../src/machines/guest.ts';
+import type { Step } from '../../src/machines/step.ts';
 import { acting, adapter, appeared, changed, gone, MAC, surveyed } from '../given.ts';
 
 const OTHER = '52:54:00:99:99:99';

@@ -9,12 +9,14 @@ import { describe, expect, test } from 'vitest';
 import type { Ledger, Platform } from '../../src/adapters/platform.ts';
 import { Random } from '../../src/adapters/simulated/random.ts';
 import { NO_FAULTS } from '../../src/adapters/simulated/faults.ts';
-import { CHANCE_NAMES, FOLLOWED_NAMES, isBefalling, MAC, SCENARIOS } from '../../src/adapters/simulated/scenarios.ts';
+import { CHANCE_NAMES, FOLLOWED_NAMES, SCENARIOS } from '../../src/adapters/simulated/scenarios.ts';
+import { isBefalling, MAC } from '../../src/adapters/simulated/script.ts';
 import { LinuxKernel } from '../../src/adapters/simulated/linux-kernel.ts';
 import { WindowsKernel } from '../../src/adapters/simulated/windows-kernel.ts';
 import { Service } from '../../src/host/service.ts';
 import type { Foldable } from '../../src/events/envelope.ts';
-import { Guest, type Step } from '../../src/machines/guest.ts';
+import { Guest } from '../../src/machines/guest.ts';
+import type { Step } from '../../src/machines/step.ts';
 import { Story } from '../../src/machines/story.ts';
 import { replayFile, tellFile } from '../../replay/replay.ts';
 import { type Report, reportOf } from '../../replay/report.ts';
@@ -277,9 +279,9 @@ describe('the check of each invariant can fail', () => {
     const platform: Sabotage['platform'] = (inner) =>
       over(inner, {
         sightings: inner.sightings.pipe(
-          map(({ at, observations }) => ({
-            at,
-            observations: observations.filter(({ type }) => type !== 'adapter.gone' && type !== 'survey.taken'),
+          map((sighting) => ({
+            ...sighting,
+            observations: sighting.observations.filter(({ type }) => type !== 'adapter.gone' && type !== 'survey.taken'),
           })),
         ),
       });

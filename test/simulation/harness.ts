@@ -5,7 +5,7 @@ import { Faults, NO_FAULTS } from '../../src/adapters/simulated/faults.ts';
 import { SimulatedClock } from '../../src/adapters/simulated/clock.ts';
 import { SimulatedPlatform } from '../../src/adapters/simulated/platform.ts';
 import { Random } from '../../src/adapters/simulated/random.ts';
-import { type Action, type Befalls, isBefalling, type Script } from '../../src/adapters/simulated/scenarios.ts';
+import { type Action, type Befalls, isBefalling, type Script } from '../../src/adapters/simulated/script.ts';
 import { type Happens, World } from '../../src/adapters/simulated/world.ts';
 import type { Platform } from '../../src/adapters/platform.ts';
 import type { OpenedLog } from '../../src/adapters/log/sqlite.ts';

@@ -1,20 +1,35 @@
 // The invariants of DESIGN.md, each by its number, checked on what a simulated run does: at every act in the world, after
 // every step, when the world has been left in peace, and on the whole log at the end.
-import { isStillThere, type Act } from '../../src/adapters/simulated/effects.ts';
-import { DEFAULT_PARAMETERS, LinuxKernel } from '../../src/adapters/simulated/linux-kernel.ts';
+import { type Act, isStillThere } from '../../src/adapters/simulated/act.ts';
+import { DEFAULT_PARAMETERS } from '../../src/adapters/simulated/link.ts';
+import { LinuxKernel } from '../../src/adapters/simulated/linux-kernel.ts';
+import type { SimulatedClock } from '../../src/adapters/simulated/clock.ts';
+import type { World } from '../../src/adapters/simulated/world.ts';
 import type { Platform } from '../../src/adapters/platform.ts';
-import type { Decision, Target } from '../../src/events/catalogue.ts';
-import { type Divergence, Guest } from '../../src/machines/guest.ts';
+import type { Decision, Policy, Target } from '../../src/events/catalogue.ts';
+import type { Service } from '../../src/host/service.ts';
+import { Guest } from '../../src/machines/guest.ts';
+import type { Divergence } from '../../src/machines/step.ts';
 import { BIT } from '../../src/machines/view.ts';
-import type { Run } from './harness.ts';
-
-export type Number = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9;
+import { BOND, type InvariantNumber, wrongAtRest } from './at-rest.ts';
+import type { Coverage } from './coverage.ts';
+import type { SimulatedDisk } from './memory-log.ts';
 
 export interface Violation {
-  readonly invariant: Number;
+  readonly invariant: InvariantNumber;
   readonly text: string;
   readonly at_ms: number;
   readonly seq: number;
+}
+
+/** The run that is watched. */
+interface Watched {
+  readonly clock: SimulatedClock;
+  readonly world: World;
+  readonly disk: SimulatedDisk;
+  readonly policy: Policy;
+  readonly service: Service | null;
+  readonly coverage: Coverage | undefined;
 }
 
 /** How long the standby of a pair has been held without a primary. */
@@ -24,12 +39,10 @@ interface Hold {
 }
 
 const VIOLATIONS_MAX = 20;
-/** The bond that a takeover makes. */
-const BOND = 'fo112233';
 
 export class Invariants {
   readonly violations: Violation[] = [];
-  readonly #run: Run;
+  readonly #run: Watched;
   readonly #performed = new Map<string, number>();
   /** All that was ever passed on: an effect may take place when the process that began it is dead. */
   readonly #passedOn = new Set<string>();
@@ -50,12 +63,12 @@ export class Invariants {
   /** The longest time that a pair was without traffic although its standby worked. */
   longest_ms = 0;
 
-  constructor(run: Run) {
+  constructor(run: Watched) {
     this.#run = run;
     run.world.acted = (act) => this.#acted(act);
   }
 
-  #violated(invariant: Number, text: string): void {
+  #violated(invariant: InvariantNumber, text: string): void {
     if (this.violations.length >= VIOLATIONS_MAX) return;
     const { clock, disk } = this.#run;
     this.violations.push({ invariant, text, at_ms: clock.now_ms, seq: disk.head });
@@ -211,72 +224,10 @@ export class Invariants {
 
   /** The world has been left in peace for long: the fold knows it, and traffic flows where it can. */
   atRest(): void {
-    const { service } = this.#run;
+    const { service, world, policy } = this.#run;
     if (service === null) return this.#violated(9, 'no service is running');
     if (service.outage !== null) this.#violated(9, `the log is still thought to be out: ${service.outage}`);
-    this.#knowsTheWorld();
-    for (const pair of service.story.guest.pairs.values()) this.#flows(pair.mac);
-  }
-
-  #knowsTheWorld(): void {
-    const { service, world } = this.#run;
-    if (service === null) return;
-    const { guest } = service.story;
-    const differ = (what: string, folded: unknown, real: unknown): void => {
-      const [mine, theirs] = [JSON.stringify(folded), JSON.stringify(real)];
-      if (mine !== theirs) this.#violated(8, `${what} are folded as ${mine}, and are ${theirs}`);
-    };
-    const byIndex = [...guest.adapters.values()].map(({ facts }) => sorted(facts)).toSorted((a, b) => a.ifindex - b.ifindex);
-    differ('adapters', byIndex, world.kernel.adapters().map(sorted));
-    const folded = [...guest.pairs.values()].flatMap(({ driverFacts }) => (driverFacts === null ? [] : [driverFacts]));
-    const byMac = <T extends { mac: string }>(records: readonly T[]): T[] =>
-      [...new Map(records.toReversed().map((record) => [record.mac, record])).values()].toSorted((a, b) =>
-        a.mac < b.mac ? -1 : 1,
-      );
-    const addresses = [...guest.adapters.values()]
-      .toSorted((a, b) => a.facts.ifindex - b.facts.ifindex)
-      .flatMap(({ facts, addresses: own }) => [...own].toSorted().map((address) => `${facts.ifindex} ${address}`));
-    const real = world.kernel.addresses().map(({ ifindex, address }) => `${ifindex} ${address}`);
-    differ('addresses', addresses.toSorted(), real.toSorted());
-    differ('records of the driver', byMac(folded), byMac(world.kernel.records()));
-  }
-
-  #flows(mac: string): void {
-    const { service, world, policy } = this.#run;
-    const pair = service?.story.guest.pairs.get(mac);
-    if (pair === undefined) return;
-    const truth = world.kernel.truth(mac);
-    const { datapath, standbyWorks, primaryWorks, wrong } = truth;
-    const state = `${pair.configuration.leaf} ${pair.configuration.effects}`;
-    if (pair.shown.datapath !== datapath)
-      this.#violated(6, `${mac} is shown on ${pair.shown.datapath}, and is on ${datapath} (${state})`);
-    const driven = pair.mode === 'netkvm' || pair.mode === 'bond';
-    if (!pair.released) this.#isTakenOver(mac);
-    if (pair.released) return;
-    if (policy.effects !== 'on' || !driven || (pair.bits & BIT.ours) === 0) return;
-    if (!policy.pairs.some((listed) => listed.mac === mac) || pair.roles.rival !== null) return;
-    if (datapath === 'none' && (standbyWorks || primaryWorks))
-      this.#violated(6, `${mac} has no traffic, although a path works (${state})`);
-    else if (datapath !== 'primary' && primaryWorks)
-      this.#violated(6, `${mac} stays on ${datapath}, although its primary works (${state})`);
-    for (const text of wrong) this.#violated(6, `${mac}: ${text} (${state})`);
-  }
-
-  /** A takeover that is wanted and possible was made. */
-  #isTakenOver(mac: string): void {
-    const { service, policy, world } = this.#run;
-    const pair = service?.story.guest.pairs.get(mac);
-    const wanted = policy.effects === 'on' && policy.pairs.some((one) => one.mac === mac && one.mode === 'bond');
-    const standby = pair?.roles.standby ?? null;
-    if (!wanted || pair === undefined || standby === null || pair.roles.rival !== null) return;
-    const ready = standby.facts.master === null && standby.facts.up && standby.facts.carrier && standby.addresses.size > 0;
-    const isNamed = world.kernel.adapters().some(({ name }) => name === BOND);
-    const hasGlobal = [...standby.addresses].some((address) => !address.startsWith('fe80'));
-    if (ready && hasGlobal && !isNamed && pair.failures < policy.retryLimit)
-      this.#violated(6, `${mac} is not taken over, although it could be (${pair.configuration.leaf}, ${pair.hindrance})`);
-    const owes = pair.obligations.some(({ kind }) => kind === 'takeover');
-    if (isNamed && !owes && !this.#isCut) this.#violated(7, `${mac}: the bond is there, and nobody knows what was before it`);
-    if (pair.unfinished) this.#violated(6, `${mac} is still being taken over (${pair.hindrance})`);
+    for (const [invariant, text] of wrongAtRest({ service, world, policy }, this.#isCut)) this.#violated(invariant, text);
   }
 
   /** Whether there is anything to give back. */
@@ -368,6 +319,3 @@ export class Invariants {
     );
   }
 }
-
-const sorted = <T extends object>(item: T): T =>
-  Object.fromEntries(Object.entries(item).toSorted(([a], [b]) => (a < b ? -1 : 1))) as T;

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { LEVELS, type Rates } from '../../src/adapters/simulated/faults.ts';
 import type { Card } from '../../src/adapters/simulated/kernel.ts';
-import type { Action, Script } from '../../src/adapters/simulated/scenarios.ts';
+import type { Action, Script } from '../../src/adapters/simulated/script.ts';
 import type { Policy } from '../../src/events/catalogue.ts';
 import { runCli } from '../../src/host/cli.ts';
 import type { Comparison } from '../../replay/compare.ts';

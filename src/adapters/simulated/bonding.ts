@@ -1,27 +1,23 @@
 // Active-backup bonding as the Linux kernel does it (drivers/net/bonding): who may be enslaved, which slave is active, and
 // how the link monitor notices. Operators and the controller use the same four operations.
 import type { Answer, Ticking } from './kernel.ts';
-import type { Link, LinuxKernel } from './linux-kernel.ts';
+import type { Link } from './link.ts';
 
 /** How long the link monitor may take to notice (the option miimon). */
 const MIIMON_MS = 100;
 
-export interface BondState {
-  active: Link | null;
-  /** The option `primary`: the slave that is taken back as soon as it is usable. */
-  preferred: string | null;
-  readonly slaves: Set<Link>;
-  /** A bond without slaves has a MAC of its own. */
-  readonly ownMac: string;
+/** What bonding needs of the kernel that it is part of. */
+interface Links {
+  newLink(role: 'bond', card: null, name: string, mac: string, permMac: null): Link;
+  open(link: Link, up: boolean): void;
+  publish(): void;
 }
 
-export const carriesNow = (link: Link): boolean => link.up && link.carrier && link.cable && !link.leaving;
-
 export class SimulatedBonds {
-  readonly #kernel: LinuxKernel;
+  readonly #kernel: Links;
   readonly #clock: Ticking;
 
-  constructor(kernel: LinuxKernel, clock: Ticking) {
+  constructor(kernel: Links, clock: Ticking) {
     this.#kernel = kernel;
     this.#clock = clock;
   }

@@ -2,20 +2,14 @@
 // acting happen at one instant here, because rtnetlink and an IOCTL are one call; what waits (INetCfg's lock, the link
 // monitor of a bond) compares after it has waited.
 import { LOCK_HELD } from '../../events/catalogue.ts';
-import type { Adapter, Decision, DecisionOf, Target } from '../../events/catalogue.ts';
+import type { Decision, DecisionOf, Target } from '../../events/catalogue.ts';
 import type { Ledger, Outcome } from '../platform.ts';
+import { type Act, isStillThere } from './act.ts';
 import type { Ticking } from './kernel.ts';
-import { globalsOf, type Link, type LinuxKernel } from './linux-kernel.ts';
+import { globalsOf, type Link } from './link.ts';
+import type { LinuxKernel } from './linux-kernel.ts';
 import { Takeover } from './takeover.ts';
 import { FAILOVER_PROTOCOL, type WindowsKernel } from './windows-kernel.ts';
-
-/** What the world is told of every act, so that invariants can be checked on it. */
-export interface Act {
-  readonly decision: Decision;
-  /** The device acted upon, as the decision named it. */
-  readonly target: Target | null;
-  readonly what: string;
-}
 
 type Report = (outcome: Outcome) => void;
 
@@ -23,18 +17,6 @@ const succeeded: Outcome = { result: 'succeeded', reason: null, observed: false 
 const already: Outcome = { result: 'succeeded', reason: null, observed: true };
 const failed = (reason: string): Outcome => ({ result: 'failed', reason, observed: false });
 const voided = (reason: string): Outcome => ({ result: 'void', reason, observed: false });
-
-/** Whether the device that a decision names is still the one at that ifindex. */
-export const isStillThere = (target: Target | null, adapters: readonly Adapter[]): boolean =>
-  target !== null &&
-  adapters.some(
-    ({ ifindex, device, pci, mac, permMac }) =>
-      ifindex === target.ifindex &&
-      device === target.device &&
-      pci === target.pci &&
-      // A bond's MAC is that of its first member.
-      (device === null || mac === target.mac || permMac === target.mac),
-  );
 
 /** INetCfg: how long the write lock is waited for, and how often it is tried. */
 const LOCK_LIMIT_MS = 5000;

@@ -3,8 +3,10 @@
 // The delays are those of the recorded captures (replay/recordings). Bonds have a file of their own.
 import type { Adapter, Address, PciFunction } from '../../events/catalogue.ts';
 import { changesOf } from '../linux/adapter.ts';
-import { carriesNow, type BondState, SimulatedBonds } from './bonding.ts';
+import { SimulatedBonds } from './bonding.ts';
 import type { Answer, Card, Kernel, Message, Ticking, Truth } from './kernel.ts';
+import { carriesNow, DEFAULT_PARAMETERS, factsOf, globalsOf, type Link } from './link.ts';
+import { truthOf } from './linux-truth.ts';
 
 /** From the plug to the link, to the driver, and to the opening of a link whose master is up; milliseconds. */
 const PROBE_MS = 118;
@@ -20,29 +22,6 @@ const MANAGED_MS = 300;
 /** QEMU's announce rounds after a migration (net/announce.c: 50 ms, then 50 ms more each time). */
 const ANNOUNCE_MS = [0, 60, 255, 500, 855];
 
-export interface Link {
-  readonly ifindex: number;
-  readonly card: Card | null;
-  readonly role: 'card' | 'failover' | 'bond';
-  name: string;
-  mac: string;
-  readonly permMac: string | null;
-  mtu: number;
-  up: boolean;
-  /** The cable is in (or the host's side is up). */
-  cable: boolean;
-  carrier: boolean;
-  driver: string | null;
-  master: Link | null;
-  bond: BondState | null;
-  miiUp: boolean;
-  leaving: boolean;
-  readonly addresses: Set<string>;
-  /** Rings, channels and offloads, as JSON. */
-  parameters: string;
-  published: Adapter | null;
-}
-
 export interface LinuxOptions {
   /** udev gives links their names a moment after they appear. */
   readonly rename?: boolean;
@@ -53,12 +32,6 @@ export interface LinuxOptions {
   /** The gateway answers a NIC and no bond: somebody on the way looks at more than the MAC. */
   readonly bondUnanswered?: boolean;
 }
-
-/** The kernel gives link-local addresses by itself, and takes them away. */
-export const globalsOf = ({ addresses }: Link): string[] => [...addresses].filter((address) => !address.startsWith('fe80'));
-
-/** What a driver begins with. */
-export const DEFAULT_PARAMETERS = '{}';
 
 export class LinuxKernel implements Kernel {
   readonly name = 'linux';
@@ -80,7 +53,7 @@ export class LinuxKernel implements Kernel {
   }
 
   adapters(): Adapter[] {
-    return [...this.links.values()].map((link) => this.#facts(link)).toSorted((a, b) => a.ifindex - b.ifindex);
+    return [...this.links.values()].map((link) => factsOf(link)).toSorted((a, b) => a.ifindex - b.ifindex);
   }
   functions(): PciFunction[] {
     return [...this.#functions.values()].map((item) => ({ ...item })).toSorted((a, b) => (a.address < b.address ? -1 : 1));
@@ -267,7 +240,7 @@ export class LinuxKernel implements Kernel {
   publish(): void {
     for (const link of this.links.values()) this.#settleMaster(link);
     for (const link of this.links.values()) {
-      const facts = this.#facts(link);
+      const facts = factsOf(link);
       if (link.published !== null && changesOf(link.published, facts) === null) continue;
       link.published = facts;
       this.#say({ kind: 'link', adapter: facts });
@@ -276,32 +249,7 @@ export class LinuxKernel implements Kernel {
   }
 
   truth(mac: string): Truth {
-    const standby = [...this.links.values()].find(
-      ({ card, role, permMac }) => role === 'card' && card?.kind === 'virtio' && permMac === mac,
-    );
-    const primaries = [...this.links.values()].filter(({ card, permMac }) => card?.kind === 'vf' && permMac === mac);
-    const master = standby?.master ?? null;
-    const enslaved = primaries.filter((primary) => master !== null && primary.master === master);
-    const wrong: string[] = [];
-    if (standby === undefined) return { mac, datapath: 'none', standbyWorks: false, primaryWorks: false, wrong };
-    if (master === null) {
-      const works = carriesNow(standby);
-      return { mac, datapath: works ? 'standby' : 'none', standbyWorks: works, primaryWorks: false, wrong };
-    }
-    const standbyWorks = master.up && carriesNow(standby);
-    // Enslaving sets a member up; one that was set down afterwards was meant to be.
-    const fits = (primary: Link): boolean =>
-      primary.cable && !primary.leaving && (primary.up || primary.master === null) && (primary.card?.mtuMax ?? 0) >= master.mtu;
-    if (master.role === 'bond') {
-      const active = [standby, ...enslaved].find((link) => link === master.bond?.active);
-      const carries = master.up && active !== undefined && carriesNow(active);
-      const datapath = !carries ? 'none' : active === standby ? 'standby' : 'primary';
-      const strayed = [...(master.bond?.slaves ?? [])].some((slave) => globalsOf(slave).length > 0);
-      if (strayed && master.addresses.size > 0) wrong.push('a member of the bond has addresses of its own');
-      return { mac, datapath, standbyWorks, primaryWorks: master.up && primaries.length > 0 && primaries.every(fits), wrong };
-    }
-    const primaryWorks = master.up && enslaved.some(carriesNow);
-    return { mac, datapath: primaryWorks ? 'primary' : standbyWorks ? 'standby' : 'none', standbyWorks, primaryWorks, wrong };
+    return truthOf(mac, [...this.links.values()]);
   }
 
   #nextIndex(): number {
@@ -420,28 +368,5 @@ export class LinuxKernel implements Kernel {
   #settleMaster(link: Link): void {
     if (link.role === 'failover' && link.up) link.carrier = this.#members(link).some((member) => member.up && member.carrier);
     if (link.role === 'bond') link.carrier = link.bond?.active !== null;
-  }
-
-  #facts(link: Link): Adapter {
-    const { ifindex, name, mac, permMac, mtu, up, carrier, driver, card, master, bond } = link;
-    const device = card === null ? null : card.kind === 'virtio' ? `virtio-${card.address}` : card.address;
-    return {
-      ifindex,
-      name,
-      mac,
-      permMac,
-      bus: card === null ? null : card.kind === 'virtio' ? 'virtio' : 'pci',
-      device,
-      pci: card?.address ?? null,
-      driver,
-      mtu,
-      up,
-      carrier,
-      master: master?.ifindex ?? null,
-      kind: link.role === 'bond' ? 'bond' : null,
-      bond: bond === null ? null : { mode: 1, activeSlave: bond.active?.ifindex ?? null },
-      slave: master?.bond ? { active: master.bond.active === link, miiUp: link.miiUp } : null,
-      protocols: null,
-    };
   }
 }

@@ -5,7 +5,7 @@ import { SimulatedClock } from './clock.ts';
 import { Faults } from './faults.ts';
 import { SimulatedPlatform } from './platform.ts';
 import { Random } from './random.ts';
-import { isBefalling, type Scenario } from './scenarios.ts';
+import { isBefalling, type Scenario } from './script.ts';
 import { type Happens, World } from './world.ts';
 
 /** The longest sleep between two looks at the queue. */

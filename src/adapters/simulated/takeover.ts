@@ -3,9 +3,10 @@
 // process may die; then nothing more is done, and the next process goes on from what it finds.
 import type { DecisionOf, Obligation, Target } from '../../events/catalogue.ts';
 import type { Ledger, Outcome } from '../platform.ts';
-import { type Act, isStillThere } from './effects.ts';
+import { type Act, isStillThere } from './act.ts';
 import type { Ticking } from './kernel.ts';
-import { globalsOf, type Link, type LinuxKernel } from './linux-kernel.ts';
+import { globalsOf, type Link } from './link.ts';
+import type { LinuxKernel } from './linux-kernel.ts';
 
 const succeeded: Outcome = { result: 'succeeded', reason: null, observed: false };
 const already: Outcome = { result: 'succeeded', reason: null, observed: true };

@@ -1,42 +1,14 @@
-// The Windows side of the simulated guest: NETKVM's pairs by current MAC, link suppression and SET_LINK as
-// virtio-win NetKVM/Common/ParaNdis_Protocol.cpp has them, and the bindings of protocols as INetCfg keeps them. What the
-// driver would crash on is a crash here, so that the simulation finds a controller that provokes it.
+// The Windows side of the simulated guest: adapters as GetIfTable2 tells of them, the bindings of protocols as INetCfg
+// keeps them, and NETKVM's driver, which has a file of its own.
 import type { Adapter, DriverFacts, PciFunction } from '../../events/catalogue.ts';
 import type { Answer, Card, Kernel, Message, Ticking, Truth } from './kernel.ts';
+import { NetkvmDriver, type Nic } from './netkvm-driver.ts';
 
 export const FAILOVER_PROTOCOL = 'vioprot';
 /** What a new adapter is bound to beside the failover protocol. */
 const ORDINARY = ['ms_tcpip', 'ms_tcpip6', 'ms_server'];
 const PROBE_MS = 300;
 const REMOVED_MS = 40;
-
-interface Nic {
-  readonly ifindex: number;
-  readonly card: Card;
-  /** virtio: the driver has negotiated STANDBY. */
-  standby: boolean;
-  readonly permMac: string;
-  mac: string;
-  mtu: number;
-  up: boolean;
-  cable: boolean;
-  /** Media connected, as the card itself sees it. */
-  operational: boolean;
-  protocols: Record<string, boolean>;
-  /** NDIS has bound VIOPROT to it. */
-  isOpen: boolean;
-}
-
-/** NETKVM's entry for a MAC. */
-interface Entry {
-  readonly mac: string;
-  virtio: Nic | null;
-  binding: Nic | null;
-  /** The binding was found compatible (m_BoundAdapter). */
-  attached: boolean;
-  suppress: boolean;
-  started: boolean;
-}
 
 export interface WindowsOptions {
   /** Protocols that the administrator has switched off on every new adapter. */
@@ -55,10 +27,9 @@ export class WindowsKernel implements Kernel {
   readonly #clock: Ticking;
   readonly #say: (message: Message) => void;
   readonly #options: WindowsOptions;
-  #entries: Entry[] = [];
+  readonly #driver = new NetkvmDriver();
   #installed: boolean;
   #index = 10;
-  #crash: string | null = null;
 
   constructor(clock: Ticking, say: (message: Message) => void, options: WindowsOptions = {}) {
     this.#clock = clock;
@@ -68,7 +39,7 @@ export class WindowsKernel implements Kernel {
   }
 
   crashed(): string | null {
-    return this.#crash;
+    return this.#driver.crash;
   }
   has(address: string): boolean {
     return this.#cards.has(address);
@@ -86,7 +57,6 @@ export class WindowsKernel implements Kernel {
   adapters(): Adapter[] {
     return [...this.#nics.values()].map((nic) => {
       const { ifindex, card, mac, permMac, mtu, up, operational, protocols } = nic;
-      const suppressed = this.#entries.some(({ virtio, suppress }) => virtio === nic && suppress);
       return {
         ifindex,
         name: `Ethernet ${ifindex}`,
@@ -98,7 +68,7 @@ export class WindowsKernel implements Kernel {
         driver: card.kind === 'virtio' ? 'netkvm' : 'e1i65x64',
         mtu,
         up,
-        carrier: up && operational && !suppressed,
+        carrier: up && operational && !this.#driver.suppresses(nic),
         master: null,
         kind: null,
         bond: null,
@@ -109,17 +79,7 @@ export class WindowsKernel implements Kernel {
   }
 
   records(): DriverFacts[] {
-    return this.#entries.map(({ mac, virtio, binding, suppress, started }) => ({
-      mac,
-      virtio: virtio !== null,
-      isStandby: virtio?.standby === true,
-      virtioLink: virtio?.operational === true,
-      suppressLink: suppress,
-      started,
-      hasVf: binding !== null,
-      vfIfIndex: binding?.ifindex ?? 0,
-      vfLink: binding !== null && binding.operational,
-    }));
+    return this.#driver.records();
   }
 
   plug(card: Card): void {
@@ -194,9 +154,8 @@ export class WindowsKernel implements Kernel {
     this.#restart(nic, () => {
       nic.standby = standby && nic.card.standby;
     });
-    const entry = this.#entries.find(({ virtio }) => virtio === nic);
     // Another program is not to crash the guest: that would be its fault, not the controller's.
-    if (link && entry !== undefined && (entry.binding === null || entry.attached)) this.setLinkOf(entry.mac, true);
+    if (link && nic.up && !this.#driver.wouldCrash(nic)) this.setLinkOf(nic.mac, true);
   }
 
   announce(): void {}
@@ -204,7 +163,7 @@ export class WindowsKernel implements Kernel {
   reboot(): void {
     const cards = [...this.#cards.values()];
     this.#nics.clear();
-    this.#entries = [];
+    this.#driver.forget();
     this.#cards.clear();
     this.#functions.clear();
     this.#index = 10;
@@ -219,14 +178,7 @@ export class WindowsKernel implements Kernel {
 
   /** IOCTL_NETKVMD_SET_LINK. An unknown MAC succeeds. */
   setLinkOf(mac: string, on: boolean): void {
-    // Duplicates have entries of their own, and the first one is taken.
-    const entry = this.#entries.find((item) => item.mac === mac && item.virtio !== null);
-    if (entry === undefined) return;
-    if (on && entry.binding !== null && !entry.started) {
-      if (!entry.attached) this.#crash ??= `SET_LINK on for ${mac}, whose VF has another MTU: the driver follows a null pointer`;
-      entry.started = true;
-    }
-    entry.suppress = !on;
+    this.#driver.setLink(mac, on);
     this.#changed();
   }
 
@@ -254,7 +206,7 @@ export class WindowsKernel implements Kernel {
   }
 
   truth(mac: string): Truth {
-    const entry = this.#entries.find((item) => item.mac === mac && item.virtio !== null);
+    const entry = this.#driver.entryOf(mac);
     const found = [...this.#nics.values()].filter((nic) => nic.card.kind === 'vf' && nic.mac === mac);
     const virtio = entry?.virtio ?? null;
     if (entry === undefined || virtio === null) {
@@ -267,7 +219,7 @@ export class WindowsKernel implements Kernel {
     const linkUp = virtio.up && !entry.suppress;
     const viaPrimary = entry.started && entry.binding !== null;
     // What is sent goes into the VF as long as it is bound, whether it has carrier or not (CProtocolBinding::Send).
-    const carries = linkUp && (viaPrimary ? entry.binding?.operational === true : virtio.operational);
+    const carries = linkUp && (viaPrimary ? entry.binding.operational : virtio.operational);
     const datapath = !carries ? 'none' : viaPrimary ? 'primary' : 'standby';
     const both = viaPrimary && ORDINARY.some((name) => entry.binding?.protocols[name] === true);
     return { mac, datapath, standbyWorks, primaryWorks, wrong: both ? ['the bound primary has other protocols, too'] : [] };
@@ -305,25 +257,25 @@ export class WindowsKernel implements Kernel {
     const known = this.#functions.get(address);
     if (known !== undefined) this.#functions.set(address, { ...known, driver: card.kind === 'virtio' ? 'netkvm' : 'e1i65x64' });
     this.#connect(nic);
-    if (card.kind === 'virtio') this.#addAdapter(nic);
+    if (card.kind === 'virtio') this.#driver.add(nic);
     else this.#bindings(nic);
     this.#changed();
   }
 
   #depart(nic: Nic): void {
     this.#nics.delete(nic.ifindex);
-    if (nic.card.kind === 'virtio') this.#haltAdapter(nic);
-    else this.#close(nic);
+    if (nic.card.kind === 'virtio') this.#driver.halt(nic);
+    else this.#driver.close(nic);
   }
 
   #restart(nic: Nic, change: () => void): void {
-    if (nic.card.kind === 'virtio') this.#haltAdapter(nic);
-    else this.#close(nic);
+    if (nic.card.kind === 'virtio') this.#driver.halt(nic);
+    else this.#driver.close(nic);
     change();
     nic.operational = false;
     this.#connect(nic);
     if (nic.card.kind === 'vf') this.#bindings(nic);
-    else if (nic.up) this.#addAdapter(nic);
+    else if (nic.up) this.#driver.add(nic);
     this.#changed();
   }
 
@@ -341,57 +293,7 @@ export class WindowsKernel implements Kernel {
   #bindings(nic: Nic): void {
     if (nic.card.kind === 'virtio') return;
     const wanted = nic.up && this.#installed && nic.protocols[FAILOVER_PROTOCOL] === true;
-    if (wanted && !nic.isOpen) this.#openBinding(nic);
-    else if (!wanted && nic.isOpen) this.#close(nic);
-  }
-
-  #openBinding(nic: Nic): void {
-    nic.isOpen = true;
-    const entry = this.#entries.find(({ mac }) => mac === nic.mac);
-    if (entry === undefined) {
-      this.#entries.push({ mac: nic.mac, virtio: null, binding: nic, attached: false, suppress: false, started: false });
-      return;
-    }
-    // "already present binding": the second one is ignored, and nobody adopts it when the first leaves.
-    if (entry.binding !== null) return;
-    entry.binding = nic;
-    this.#match(entry);
-  }
-
-  #close(nic: Nic): void {
-    nic.isOpen = false;
-    const entry = this.#entries.find(({ binding }) => binding === nic);
-    if (entry === undefined) return;
-    entry.binding = null;
-    entry.attached = false;
-    entry.started = false;
-    if (entry.virtio === null) this.#entries = this.#entries.filter((item) => item !== entry);
-  }
-
-  #addAdapter(nic: Nic): void {
-    const suppress = nic.standby;
-    const entry = this.#entries.find(({ mac, virtio }) => mac === nic.mac && virtio === null);
-    if (entry === undefined) {
-      this.#entries.push({ mac: nic.mac, virtio: nic, binding: null, attached: false, suppress, started: false });
-      return;
-    }
-    entry.virtio = nic;
-    entry.suppress = suppress;
-    this.#match(entry);
-  }
-
-  #haltAdapter(nic: Nic): void {
-    const entry = this.#entries.find(({ virtio }) => virtio === nic);
-    if (entry === undefined) return;
-    entry.virtio = null;
-    entry.started = false;
-    entry.attached = false;
-    entry.suppress = false;
-    if (entry.binding === null) this.#entries = this.#entries.filter((item) => item !== entry);
-  }
-
-  /** OnAdapterFound: both must have the same MTU. */
-  #match(entry: Entry): void {
-    entry.attached = entry.virtio !== null && entry.binding !== null && entry.virtio.mtu === entry.binding.mtu;
+    if (wanted && !nic.isOpen) this.#driver.open(nic);
+    else if (!wanted && nic.isOpen) this.#driver.close(nic);
   }
 }

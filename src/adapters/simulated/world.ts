@@ -1,7 +1,8 @@
 // The simulated world: one guest's kernel, its hypervisor, the clock that both live by, and the list of what a script may
 // let happen in it. Whoever controls the guest reaches it through platform.ts only.
 import type { SimulatedClock } from './clock.ts';
-import { type Act, BondEffects, WindowsEffects } from './effects.ts';
+import type { Act } from './act.ts';
+import { BondEffects, WindowsEffects } from './effects.ts';
 import { Hypervisor, type Migration } from './hypervisor.ts';
 import type { Card, Message } from './kernel.ts';
 import { LinuxKernel, type LinuxOptions } from './linux-kernel.ts';

@@ -3,7 +3,7 @@
 import { once } from 'node:events';
 import { EXIT } from '../../events/errors.ts';
 import type { RecordedEvent } from '../../events/envelope.ts';
-import type { Step } from '../../machines/guest.ts';
+import type { Step } from '../../machines/step.ts';
 import { Story } from '../../machines/story.ts';
 import type { Run } from '../command.ts';
 import { interrupted } from '../interrupt.ts';

@@ -1,6 +1,6 @@
 // `netkvm status`: where each pair is and why. The log says it; the service, if it runs, adds how it is itself.
 import { EXIT } from '../../events/errors.ts';
-import type { PairState } from '../../machines/pair.ts';
+import type { PairState } from '../../machines/pair-state.ts';
 import { BECAUSE } from '../../machines/reasons.ts';
 import type { Arrived } from '../../machines/roles.ts';
 import type { Story } from '../../machines/story.ts';

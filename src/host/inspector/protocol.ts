@@ -7,7 +7,7 @@
 //   and in each: createdAt (milliseconds as text), id, _version
 import { pairChart } from '../../machines/chart.ts';
 import { Guest } from '../../machines/guest.ts';
-import type { PairState } from '../../machines/pair.ts';
+import type { PairState } from '../../machines/pair-state.ts';
 import { unpackView } from '../../machines/view.ts';
 import type { InspectedEvent } from './document.ts';
 

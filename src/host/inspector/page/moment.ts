@@ -2,8 +2,9 @@
 // did. What the page lights up and lists comes from here.
 import { askChart, type Configuration, react } from '../../../machines/chart-table.ts';
 import { activeStates, takenEdges } from '../../../machines/chart-graph.ts';
-import { Guest, type Step } from '../../../machines/guest.ts';
-import type { PairState } from '../../../machines/pair.ts';
+import { Guest } from '../../../machines/guest.ts';
+import type { Step } from '../../../machines/step.ts';
+import type { PairState } from '../../../machines/pair-state.ts';
 import { factsOf, type ViewBit } from '../../../machines/view.ts';
 import type { Tracks } from './tracks.ts';
 

@@ -3,8 +3,8 @@
 import type { Decision, EventData } from '../../../events/catalogue.ts';
 import type { Configuration } from '../../../machines/chart-table.ts';
 import type { Finding } from '../../../machines/findings.ts';
-import type { Step } from '../../../machines/guest.ts';
-import type { PairState, Shown } from '../../../machines/pair.ts';
+import type { Step } from '../../../machines/step.ts';
+import type { PairState, Shown } from '../../../machines/pair-state.ts';
 import type { Arrived, Mode } from '../../../machines/roles.ts';
 import type { GuestSnapshot } from '../../../machines/snapshot.ts';
 import { Story } from '../../../machines/story.ts';

@@ -1,0 +1,306 @@
+// Scenarios made by chance from a seed: they stir up more than any recording has.
+import { LEVELS, type Rates } from './faults.ts';
+import { bootTrio } from './followed.ts';
+import type { Migration } from './hypervisor.ts';
+import type { Card } from './kernel.ts';
+import type { Random } from './random.ts';
+import {
+  type Action,
+  add,
+  at,
+  type Befalls,
+  FOREIGN_MAC,
+  MAC,
+  nic,
+  OTHER_MAC,
+  type Scenario,
+  type Script,
+  vf,
+} from './script.ts';
+import type { Happens } from './world.ts';
+
+const chaos = (random: Random): Pick<Script, 'rates' | 'effects' | 'checkpointEvents'> => ({
+  rates: LEVELS[random.pick(['none', 'some', 'some', 'many'])] as Rates,
+  effects: random.pick(['on', 'on', 'on', 'on', 'on', 'on', 'dryRun', 'off']),
+  checkpointEvents: random.pick([100, 20, 1_000_000]),
+});
+
+const someMigration = (random: Random): Migration => ({
+  ends: random.pick(['completes', 'completes', 'completes', 'cancelled', 'cancelledWhileWaiting', 'fails']),
+  takes_ms: random.between(0, 3000),
+  downtime_ms: random.between(5, 1000),
+  primary: random.chance(0.15) ? null : someTarget(random),
+  plugAfter_ms: random.between(0, 2000),
+});
+
+const someTarget = (random: Random): Partial<Card> => ({
+  ...(random.chance(0.2) ? { address: random.pick(['0000:05:00.0', '0000:06:00.0']) } : {}),
+  ...(random.chance(0.1) ? { mac: FOREIGN_MAC } : {}),
+  ...(random.chance(0.1) ? { mtuMax: 1400, mtu: 1400 } : {}),
+  ...(random.chance(0.1) ? { mtu: 9000 } : {}),
+  carrierDelay_ms: random.pick([0, 50, 2000, 15_000]),
+});
+
+const somePrimary = (random: Random, over: Partial<Card> = {}): Card => ({
+  ...vf({ carrierDelay_ms: random.pick([0, 50, 500, 2200]), ptp: random.chance(0.5), ...over }),
+  ...(random.chance(0.1) ? { mtu: random.pick([1400, 9000]) } : {}),
+  ...(random.chance(0.05) ? { driver: false } : {}),
+});
+
+const befalls = (random: Random): Befalls => {
+  switch (random.between(0, 10)) {
+    case 9:
+      return { do: 'prepare' };
+    case 10:
+      return { do: random.pick(['restore', 'prepare', 'survey']) };
+    case 0:
+    case 1:
+    case 2: {
+      const when = random.pick(['now', 'beforeCommit', 'commitLost', 'commitUnanswered'] as const);
+      return { do: 'kill', when, down_ms: random.pick([1, 100, 3000, 30_000]) };
+    }
+    case 3:
+      return { do: 'restart' };
+    case 4:
+      return { do: 'logOutage', ms: random.between(1, 10_000) };
+    case 5:
+      return { do: 'logUnanswered' };
+    case 6:
+      return { do: 'survey' };
+    case 7:
+      return { do: 'logCut', at: random.fraction(), setAside: random.chance(0.3), down_ms: random.pick([1, 3000]) };
+    default:
+      return { do: 'policy', effects: random.pick(['on', 'on', 'dryRun', 'off']) };
+  }
+};
+
+/** What may happen to a pair, whatever the system. */
+const common = (random: Random, suffix: string, mac: string): Happens | Befalls => {
+  const primary = `primary${suffix}`;
+  const id = random.pick([primary, primary, primary, `standby${suffix}`]);
+  switch (random.between(0, 15)) {
+    case 0:
+    case 1:
+      return { do: 'migrate', how: someMigration(random) };
+    case 2:
+    case 3:
+      return { do: 'remove', id: primary, surprise: random.chance(0.2) };
+    case 4:
+    case 5:
+      return add(primary, somePrimary(random, { mac, ...slot(suffix) }));
+    case 6:
+    case 7:
+    case 8:
+      return { do: 'link', id, on: random.chance(0.6) };
+    case 9:
+      return random.chance(0.6)
+        ? { do: 'up', id, value: random.chance(0.7) }
+        : random.chance(0.5)
+          ? { do: 'remove', id: `standby${suffix}` }
+          : add(
+              `standby${suffix}`,
+              nic({ mac, standby: random.chance(0.8), ...(suffix === '' ? {} : { address: '0000:07:00.0' }) }),
+            );
+    case 10:
+      return { do: 'mtu', id, value: random.pick([1400, 1500, 1500, 9000]) };
+    case 11:
+      return { do: 'mac', id, value: random.pick([mac, mac, FOREIGN_MAC]) };
+    case 12:
+      return random.chance(0.5)
+        ? add(`second${suffix}`, somePrimary(random, { mac, address: `0000:0${suffix === '' ? 3 : 9}:00.0` }))
+        : { do: 'remove', id: `second${suffix}` };
+    case 13:
+      return random.pick<Happens>([
+        { do: 'suspend', ms: random.between(1, 100_000) },
+        { do: 'step', ms: random.between(-100_000, 100_000) },
+        { do: 'announce' },
+        { do: 'sign', id: primary },
+        { do: 'sign', id: primary },
+        { do: 'stick', id: primary, on: random.chance(0.5) },
+        { do: 'reboot' },
+      ]);
+    default:
+      return befalls(random);
+  }
+};
+
+const slot = (suffix: string): Partial<Card> => (suffix === '' ? {} : { address: '0000:08:00.0' });
+
+const onWindows = (random: Random, suffix: string, mac: string): Happens | Befalls => {
+  switch (random.between(0, 11)) {
+    case 0:
+      return { do: 'lock', by: random.pick(['Network Connections', null, null]) };
+    case 1:
+      return random.chance(0.7)
+        ? { do: 'protocol', installed: random.chance(0.7) }
+        : { do: 'setLink', id: `standby${suffix}`, on: random.chance(0.5) };
+    case 2:
+      if (random.chance(0.3))
+        return { do: 'driver', id: `standby${suffix}`, standby: random.chance(0.5), link: random.chance(0.4) };
+      // The driver is started anew: the standby's link comes back held.
+      return { do: 'mtu', id: `standby${suffix}`, value: 1500 };
+    default:
+      return common(random, suffix, mac);
+  }
+};
+
+const onBond = (random: Random, suffix: string, mac: string): Happens | Befalls => {
+  const id = random.pick([`primary${suffix}`, `primary${suffix}`, `standby${suffix}`]);
+  switch (random.between(0, 11)) {
+    case 0:
+      return { do: random.pick(['enslave', 'release', 'activate'] as const), id };
+    case 1:
+      return { do: 'bondUp', on: random.chance(0.8) };
+    case 2:
+      return { do: 'enslave', id };
+    default:
+      return common(random, suffix, mac);
+  }
+};
+
+const PARAMETERS = { parameters: { rxRing: 2048, features: { 'rx-gro': false } } } as const;
+const someParameters = (random: Random): Script['wishes'] => (random.chance(0.3) ? PARAMETERS : {});
+
+const onTakeover = (random: Random): Happens | Befalls => {
+  const id = random.pick(['primary', 'standby', 'standby']);
+  switch (random.between(0, 9)) {
+    case 0:
+      return { do: 'gateway', on: random.chance(0.6) };
+    case 1:
+      return { do: 'address', id, address: random.pick(['192.0.2.7/24', '192.0.2.8/24', 'fe80::1/64']), on: random.chance(0.8) };
+    case 2:
+      return { do: random.pick(['restore', 'prepare']) };
+    default:
+      return onBond(random, '', MAC);
+  }
+};
+
+const onTrio = (random: Random, suffix: string, mac: string): Happens | Befalls =>
+  random.chance(0.05) ? { do: 'masterUp', id: `standby${suffix}`, on: random.chance(0.7) } : common(random, suffix, mac);
+
+const stirred = (random: Random, count: number, what: (random: Random) => Action['what']): Action[] => {
+  const actions: Action[] = [];
+  let when = random.between(2000, 8000);
+  for (let left = count; left > 0; left -= 1) {
+    if (random.chance(0.04)) {
+      // A storm: the carrier comes and goes.
+      for (let flap = 0; flap < 12; flap += 1) {
+        actions.push(at((when += random.between(50, 1500)), { do: 'link', id: 'primary', on: flap % 2 === 1 }));
+      }
+    }
+    actions.push(at(when, what(random)));
+    when += random.pick([1, 5, 30, 200, 1000, 4000, 15_000]);
+  }
+  return actions;
+};
+
+const windowsCards = (random: Random): Action[] => [
+  at(random.between(50, 500), add('standby', nic({ standby: random.chance(0.95) }))),
+  ...(random.chance(0.7) ? [at(random.between(1, 6000), add('primary', somePrimary(random)))] : []),
+];
+
+export const BY_CHANCE: readonly Scenario[] = [
+  {
+    name: 'windows',
+    what: 'NETKVM with VIOPROT: plugs, migrations, links, locks, restarts and faults, by chance.',
+    script: (random) => ({
+      ...chaos(random),
+      world: {
+        system: 'windows',
+        windows: { switchedOff: random.chance(0.3) ? ['ms_server'] : [], withoutProtocol: random.chance(0.05) },
+      },
+      pairs: random.chance(0.9) ? [MAC] : [],
+      actions: [...windowsCards(random), ...stirred(random, random.between(2, 12), (chance) => onWindows(chance, '', MAC))],
+    }),
+  },
+  {
+    name: 'bond',
+    what: 'An active-backup bond that is steered: plugs, migrations, links, operators and faults, by chance.',
+    script: (random) => ({
+      ...chaos(random),
+      world: { system: 'linux', linux: { rename: random.chance(0.5), reuseIndex: random.chance(0.3) } },
+      pairs: [MAC],
+      wishes: someParameters(random),
+      actions: [
+        at(100, add('standby', nic({ standby: false }))),
+        at(400, { do: 'bond' }),
+        at(500, { do: 'enslave', id: 'standby' }),
+        at(510, { do: 'bondUp', on: true }),
+        ...(random.chance(0.7) ? [at(random.between(50, 4000), add('primary', somePrimary(random)))] : []),
+        ...stirred(random, random.between(2, 12), (chance) => onBond(chance, '', MAC)),
+      ],
+    }),
+  },
+  {
+    name: 'takeover',
+    what: 'A NIC that is in nothing is taken over into a bond, steered, and given back: the same, by chance.',
+    script: (random) => ({
+      ...chaos(random),
+      world: {
+        system: 'linux',
+        linux: {
+          rename: random.chance(0.5),
+          reuseIndex: random.chance(0.3),
+          managed: '192.0.2.7/24',
+          bondUnanswered: random.chance(0.15),
+        },
+      },
+      pairs: [MAC],
+      wishes: { ...someParameters(random), mode: 'bond', confirm_ms: random.pick([500, 5000]) },
+      actions: [
+        at(100, add('standby', nic({ standby: random.chance(0.05) }))),
+        ...(random.chance(0.2) ? [at(50, { do: 'gateway', on: false } as const)] : []),
+        ...(random.chance(0.7) ? [at(random.between(50, 4000), add('primary', somePrimary(random)))] : []),
+        ...stirred(random, random.between(2, 12), onTakeover),
+      ],
+    }),
+  },
+  {
+    name: 'trio',
+    what: 'The kernel’s net_failover, which is only watched: the same, by chance.',
+    script: (random) => ({
+      ...chaos(random),
+      world: { system: 'linux', linux: { rename: random.chance(0.5), reuseIndex: random.chance(0.3) } },
+      pairs: [MAC],
+      wishes: someParameters(random),
+      actions: [...bootTrio, ...stirred(random, random.between(2, 12), (chance) => onTrio(chance, '', MAC))],
+    }),
+  },
+  {
+    name: 'windows-two-pairs',
+    what: 'Two NETKVM pairs, of which only the first may be touched.',
+    script: (random) => ({
+      ...chaos(random),
+      world: { system: 'windows' },
+      pairs: random.chance(0.5) ? [MAC, OTHER_MAC] : [MAC],
+      actions: [
+        ...windowsCards(random),
+        at(300, add('standby-b', nic({ mac: OTHER_MAC, address: '0000:07:00.0' }))),
+        at(random.between(1, 5000), add('primary-b', somePrimary(random, { mac: OTHER_MAC, address: '0000:08:00.0' }))),
+        ...stirred(random, random.between(2, 14), (chance) =>
+          chance.chance(0.5) ? onWindows(chance, '', MAC) : onWindows(chance, '-b', OTHER_MAC),
+        ),
+      ],
+    }),
+  },
+  {
+    name: 'linux-two-pairs',
+    what: 'The kernel’s net_failover for one pair, and a bond that is steered for another, in one guest.',
+    script: (random) => ({
+      ...chaos(random),
+      world: { system: 'linux', linux: { rename: random.chance(0.5), reuseIndex: random.chance(0.3) } },
+      pairs: random.chance(0.5) ? [MAC, OTHER_MAC] : [OTHER_MAC],
+      actions: [
+        ...bootTrio,
+        at(300, add('standby-b', nic({ mac: OTHER_MAC, address: '0000:07:00.0', standby: false }))),
+        at(500, { do: 'bond' }),
+        at(600, { do: 'enslave', id: 'standby-b' }),
+        at(610, { do: 'bondUp', on: true }),
+        at(random.between(50, 5000), add('primary-b', somePrimary(random, { mac: OTHER_MAC, address: '0000:08:00.0' }))),
+        ...stirred(random, random.between(2, 14), (chance) =>
+          chance.chance(0.4) ? onTrio(chance, '', MAC) : onBond(chance, '-b', OTHER_MAC),
+        ),
+      ],
+    }),
+  },
+];
