@@ -101,6 +101,10 @@ const ownBits = (pair: PairState, policy: Policy): number =>
 /** The packed view after a reaction of the chart: the world is as it was. */
 export const lookAgain = (bits: number, pair: PairState, policy: Policy): number => (bits & ~OWN) | ownBits(pair, policy);
 
+/** Whether it could transmit: no member carries under a master that somebody set down, and no choice between them helps. */
+const isReady = (member: Arrived | null, master: Arrived | null): boolean =>
+  carries(member) && (master?.facts.up !== false || !enslavedTo(member, master));
+
 /** Computes the packed view anew, and the datapath (into `shown`). */
 export const lookAt = (pair: PairState, policy: Policy, protocolMissing: boolean): number => {
   const { mode, roles, driverFacts } = pair;
@@ -120,8 +124,8 @@ export const lookAt = (pair: PairState, policy: Policy, protocolMissing: boolean
     ((netkvm ? isBoundAlone(pair) : enslavedTo(primary, master)) ? BOUND : 0) |
     ((netkvm ? driverFacts?.hasVf === true : enslavedTo(primary, master)) ? ATTACHED : 0) |
     (netkvm && protocolMissing ? 0 : ATTACHABLE) |
-    ((netkvm && primary === null ? driverFacts?.vfLink === true : carries(primary)) ? CARRIER : 0) |
-    ((netkvm ? driverFacts?.virtioLink === true : carries(standby) && master?.facts.up !== false) ? STANDBY_READY : 0) |
+    ((netkvm && primary === null ? driverFacts?.vfLink === true : isReady(primary, master)) ? CARRIER : 0) |
+    ((netkvm ? driverFacts?.virtioLink === true : isReady(standby, master)) ? STANDBY_READY : 0) |
     (datapath === 'primary' ? VIA_PRIMARY : datapath === 'standby' ? VIA_STANDBY : 0) |
     (mayAct ? MAY_ACT : 0) |
     (netkvm ? HOLDS : 0) |

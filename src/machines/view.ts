@@ -11,7 +11,7 @@ export const VIEW_BITS = {
   bound: 'The primary is bound to the failover protocol and to nothing else (NETKVM), or enslaved.',
   attached: 'The driver has a primary for this MAC (NETKVM), whatever else is bound to it; or it is enslaved.',
   attachable: 'A primary can be attached: the failover protocol is not missing (NETKVM).',
-  carrier: 'The primary is up and has carrier.',
+  carrier: 'The primary (and its master, if it has one) is up and has carrier.',
   standbyReady: 'The standby (and its master, if it has one) is up and has carrier.',
   viaPrimary: 'The guest transmits over the primary.',
   viaStandby: 'The guest transmits over the standby.',

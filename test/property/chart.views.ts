@@ -66,6 +66,10 @@ export const REALISABLE: Readonly<Record<Mode, readonly Rule[]>> = {
     ['nobody asks for equal MTUs', ({ compatible }) => compatible],
     ['only the standby counts, whatever its master', (view) => !view.viaPrimary && implies(view.standbyReady, view.viaStandby)],
     ['enslaved to the standby’s master, so there is a standby', (view) => implies(view.bound, view.standby)],
+    [
+      'an enslaved primary with carrier has a master that is up, and so has the standby',
+      (view) => implies(view.bound && view.carrier && view.viaStandby, view.standbyReady),
+    ],
   ],
   kernel: [
     ...ALWAYS,
@@ -76,10 +80,8 @@ export const REALISABLE: Readonly<Record<Mode, readonly Rule[]>> = {
     ['net_failover is no bond', ({ unjoined, takingOver, strayed }) => !unjoined && !takingOver && !strayed],
     ['what the kernel has enslaved gets its parameters', (view) => implies(view.untuned, view.bound)],
     ['an enslaved primary has taken the master’s MTU', (view) => implies(!view.compatible, !view.bound)],
-    [
-      'the kernel itself takes the primary, else the standby',
-      (view) => implies(view.standbyReady, view.bound && view.carrier ? view.viaPrimary : view.viaStandby),
-    ],
+    ['the kernel itself takes the primary', (view) => implies(view.bound && view.carrier, view.viaPrimary)],
+    ['else the standby', (view) => implies(view.standbyReady && !view.viaPrimary, view.viaStandby)],
   ],
   bond: [
     ...ALWAYS,

@@ -10,7 +10,7 @@ import type { Ledger, Platform } from '../../src/adapters/platform.ts';
 import { Random } from '../../src/adapters/simulated/random.ts';
 import { NO_FAULTS } from '../../src/adapters/simulated/faults.ts';
 import { CHANCE_NAMES, FOLLOWED_NAMES, SCENARIOS } from '../../src/adapters/simulated/scenarios.ts';
-import { isBefalling, MAC } from '../../src/adapters/simulated/script.ts';
+import { type Action, add, at, isBefalling, MAC, nic, type Script, vf } from '../../src/adapters/simulated/script.ts';
 import { LinuxKernel } from '../../src/adapters/simulated/linux-kernel.ts';
 import { WindowsKernel } from '../../src/adapters/simulated/windows-kernel.ts';
 import { Service } from '../../src/host/service.ts';
@@ -59,6 +59,38 @@ test('without faults nobody whose standby works is without traffic for longer th
   expect(worst.ms, worst.where).toBeLessThan(5000);
   // A held standby does wait for its primary, so the measure measures something.
   expect(worst.ms, worst.where).toBeGreaterThanOrEqual(3000);
+});
+
+/** Lives in which an invariant once did not hold, shrunk to what it needed. */
+const taken = (actions: readonly Action[]): Script => ({
+  world: { system: 'linux', linux: { managed: '192.0.2.7/24' } },
+  rates: NO_FAULTS,
+  effects: 'on',
+  pairs: [MAC],
+  wishes: { mode: 'bond' },
+  checkpointEvents: 1_000_000,
+  actions: [at(100, add('standby', nic({ standby: false }))), ...actions],
+});
+const stray = (at_ms: number, id: string): Action => at(at_ms, { do: 'address', id, address: '192.0.2.8/24', on: true });
+const lost = (where: number, setAside: boolean): Action => at(4700, { do: 'logCut', at: where, setAside, down_ms: 3000 });
+const REGRESSIONS: readonly { readonly name: string; readonly script: Script }[] = [
+  {
+    // The primary was made the active slave again and again, in vain, and nothing else was decided meanwhile.
+    name: 'a stray address comes while the bond is set down',
+    script: taken([at(2500, add('primary', vf())), at(8000, { do: 'bondUp', on: false }), stray(54_000, 'primary')]),
+  },
+  // The bond is like one made by hand then: the address stays where it is, and is told.
+  { name: 'a stray address comes when the end of the log is lost', script: taken([lost(0.5, false), stray(27_000, 'standby')]) },
+  { name: 'a stray address comes when the whole log is lost', script: taken([lost(0.2, true), stray(27_000, 'standby')]) },
+];
+
+describe('what once went wrong', () => {
+  test.each(REGRESSIONS)('$name', async ({ script }) => {
+    const run = new Run(script, 1);
+    const { violations, disk } = await run.run();
+    expect(violations).toEqual([]);
+    expect(disk.all().filter(({ type }) => type === 'decision.made').length).toBeLessThan(10);
+  });
 });
 
 describe('a run is a function of its seed', () => {

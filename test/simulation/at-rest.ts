@@ -48,7 +48,7 @@ const owesTakeover = ({ obligations }: PairState): boolean => obligations.some((
 
 const stateOf = ({ configuration }: PairState): string => `${configuration.leaf} ${configuration.effects}`;
 
-function* flows(pair: PairState, { world, policy }: Resting): Generator<Wrong> {
+function* flows(pair: PairState, { service, world, policy }: Resting, isCut: boolean): Generator<Wrong> {
   const { mac } = pair;
   const { datapath, standbyWorks, primaryWorks, wrong } = world.kernel.truth(mac);
   const state = stateOf(pair);
@@ -60,7 +60,12 @@ function* flows(pair: PairState, { world, policy }: Resting): Generator<Wrong> {
   if (datapath === 'none' && (standbyWorks || primaryWorks)) yield [6, `${mac} has no traffic, although a path works (${state})`];
   else if (datapath !== 'primary' && primaryWorks)
     yield [6, `${mac} stays on ${datapath}, although its primary works (${state})`];
-  for (const text of wrong) yield [6, `${mac}: ${text} (${state})`];
+  // A bond whose obligation went with the log is like one made by hand: nothing is moved in it, but it is told.
+  const isForgotten = isCut && !owesTakeover(pair);
+  const isTold = service.story.findings
+    .list(service.story.end)
+    .some((finding) => finding.code === 'doubleAddresses' && finding.mac === mac && finding.until_seq === null);
+  for (const text of wrong) if (!isForgotten || !isTold) yield [6, `${mac}: ${text} (${state})`];
 }
 
 /** A takeover that is wanted and possible was made. */
@@ -82,7 +87,7 @@ function* isTakenOver(pair: PairState, { policy, world }: Resting, isCut: boolea
 export function* wrongAtRest(resting: Resting, isCut: boolean): Generator<Wrong> {
   yield* knowsTheWorld(resting);
   for (const pair of resting.service.story.guest.pairs.values()) {
-    yield* flows(pair, resting);
+    yield* flows(pair, resting, isCut);
     if (!pair.released) yield* isTakenOver(pair, resting, isCut);
   }
 }
