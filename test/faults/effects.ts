@@ -4,12 +4,10 @@ import { spawnSync } from 'node:child_process';
 import { add, at, FOREIGN_MAC, migration, vf } from '../../src/adapters/simulated/script.ts';
 import { WindowsKernel } from '../../src/adapters/simulated/windows-kernel.ts';
 import { readArguments } from '../../src/host/arguments.ts';
-import { bondOnly, type Fault, live, plug, standby, trioOnly, truths } from './given.ts';
+import { bondOnly, type Fault, LATE_BIND, live, plug, standby, trioOnly, truths, windows } from './given.ts';
 import { acting, adapter, bonded, MAC, surveyed, Teller } from '../given.ts';
 import { NETKVM } from '../unit/service.given.ts';
 
-const LATE_BIND = ['holdLink succeeded', 'bindPrimary succeeded', 'releaseLink succeeded'];
-const windows = 'windows' as const;
 const refused = (reason: string) => Promise.resolve({ result: 'refused' as const, reason, observed: false });
 const failed = (reason: string) => Promise.resolve({ result: 'failed' as const, reason, observed: false });
 

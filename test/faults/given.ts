@@ -69,9 +69,19 @@ export const bondOnly: readonly Action[] = [
 export const trioOnly: readonly Action[] = [at(100, add('standby', nic())), at(400, { do: 'masterUp', id: 'standby', on: true })];
 /** A standby of NETKVM, its link held down. */
 export const standby: readonly Action[] = [at(100, add('standby', nic()))];
+/** The three guests that a pair may live in, before its primary comes. */
+export const GUESTS: readonly { readonly system?: 'windows'; readonly before: readonly Action[] }[] = [
+  { system: 'windows', before: standby },
+  { before: bondOnly },
+  { before: trioOnly },
+];
 /** A primary that gets carrier quickly. */
 export const quick = (over: Partial<Card> = {}): Card => vf({ carrierDelay_ms: 200, ...over });
 export const plug = (at_ms: number, over: Partial<Card> = {}, id = 'primary'): Action => at(at_ms, add(id, quick(over)));
+
+export const windows = 'windows' as const;
+/** What becomes of a primary that comes while the standby's link is up: off, bound alone, on. */
+export const LATE_BIND = ['holdLink succeeded', 'bindPrimary succeeded', 'releaseLink succeeded'];
 
 export class Life {
   readonly run: Run;

@@ -3,7 +3,7 @@
 import { deepEqual, equal, ok } from 'node:assert/strict';
 import type { Migration } from '../../src/adapters/simulated/hypervisor.ts';
 import { add, at, FOREIGN_MAC, migration, nic, OTHER_MAC } from '../../src/adapters/simulated/script.ts';
-import { bondOnly, type Fault, live, type Life, plug, standby, trioOnly, truths } from './given.ts';
+import { bondOnly, type Fault, GUESTS, type Life, live, plug, standby, trioOnly, truths } from './given.ts';
 import { MAC } from '../given.ts';
 
 const back = { carrierDelay_ms: 200 };
@@ -13,7 +13,7 @@ const ON_PRIMARY = 'onPrimary primary primary.carries';
 
 /** Whatever becomes of the migration, the primary never left: nothing changed in the guest. */
 const stays = async (how: Partial<Migration>): Promise<void> => {
-  for (const told of [{ system: 'windows' as const, before: standby }, { before: bondOnly }, { before: trioOnly }]) {
+  for (const told of GUESTS) {
     const stuck = at(7000, { do: 'stick', id: 'primary', on: true });
     const found = {};
     const actions = [...told.before, plug(1000), stuck, migrate(8000, how)];
@@ -30,7 +30,7 @@ const stays = async (how: Partial<Migration>): Promise<void> => {
 };
 /** The primary left and comes back to the pair. */
 const returns = async (how: Partial<Migration>, announced: boolean): Promise<void> => {
-  for (const told of [{ system: 'windows' as const, before: standby }, { before: bondOnly }, { before: trioOnly }]) {
+  for (const told of GUESTS) {
     const found = {};
     const actions = [...told.before, plug(1000), migrate(8000, how)];
     const life = await live({ ...told, actions, looks: truths(found, 8200, 30_000), until_ms: 31_000 });
@@ -162,7 +162,7 @@ export const MIGRATION_FAULTS: readonly Fault[] = [
     state: 'modelled: host',
     missing: 'trying again with a limit',
     check: async () => {
-      for (const told of [{ system: 'windows' as const, before: standby }, { before: bondOnly }, { before: trioOnly }]) {
+      for (const told of GUESTS) {
         const actions = [...told.before, plug(1000), migrate(8000, { primary: null })];
         const life = await live({ ...told, actions, until_ms: 300_000 });
         ok(life.end.startsWith('fallback standby'));

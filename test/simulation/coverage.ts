@@ -49,6 +49,7 @@ const HAPPENINGS = [
   'up',
   'masterUp',
   'bond',
+  'unbond',
   'enslave',
   'release',
   'activate',
@@ -136,6 +137,12 @@ export const transitions = once(() => {
   return { possible: all.filter((edge) => taken.has(edge)), impossible: all.filter((edge) => !taken.has(edge)), taken };
 });
 
+/**
+ * What a chart can do and the simulated guest cannot: both members leave the bond for one other device between two looks.
+ * The model has no bridge; test/property/chart.model.test.ts takes this transition.
+ */
+const OUTSIDE_THE_MODEL: ReadonlySet<string> = new Set(['path/noCarrier -> path/unjoined']);
+
 export class Coverage {
   readonly #asked = new Map<string, Asked & { times: number }>();
   readonly #counts = new Map<string, number>();
@@ -165,7 +172,8 @@ export class Coverage {
     const all = leavesOf(pairChart.root).map(({ id }) => nameOf(id));
     const report = new Map<string, number>();
     for (const name of all) report.set(`state ${name}`, states.get(name) ?? 0);
-    for (const edge of transitions().possible) report.set(`transition ${edge}`, edges.get(edge) ?? 0);
+    for (const edge of transitions().possible.filter((one) => !OUTSIDE_THE_MODEL.has(one)))
+      report.set(`transition ${edge}`, edges.get(edge) ?? 0);
     const counted = (kind: string, names: readonly string[]): void => {
       for (const name of names) report.set(`${kind} ${name}`, this.#counts.get(`${kind} ${name}`) ?? 0);
     };
@@ -176,10 +184,10 @@ export class Coverage {
     return report;
   }
 
-  /** Edges that were taken and that the walk over the chart does not know: then one of the two is wrong. */
+  /** Edges that were taken and that the walk over the chart, or the model, does not know: then one of the two is wrong. */
   unforeseen(): string[] {
     const { taken } = transitions();
-    return [...this.#edges().keys()].filter((edge) => !taken.has(edge));
+    return [...this.#edges().keys()].filter((edge) => !taken.has(edge) || OUTSIDE_THE_MODEL.has(edge));
   }
 
   #edges(): Map<string, number> {

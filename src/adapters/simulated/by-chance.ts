@@ -150,7 +150,7 @@ const onBond = (random: Random, suffix: string, mac: string): Happens | Befalls 
     case 0:
       return { do: random.pick(['enslave', 'release', 'activate'] as const), id };
     case 1:
-      return { do: 'bondUp', on: random.chance(0.8) };
+      return random.chance(0.8) ? { do: 'bondUp', on: random.chance(0.8) } : { do: random.pick(['unbond', 'bond', 'bond']) };
     case 2:
       return { do: 'enslave', id };
     default:
@@ -178,15 +178,60 @@ const onTakeover = (random: Random): Happens | Befalls => {
 const onTrio = (random: Random, suffix: string, mac: string): Happens | Befalls =>
   random.chance(0.05) ? { do: 'masterUp', id: `standby${suffix}`, on: random.chance(0.7) } : common(random, suffix, mac);
 
+/** The carrier comes and goes. */
+const storm = (random: Random): Action[] => {
+  const actions: Action[] = [];
+  for (let flap = 0, when = 0; flap < 12; flap += 1)
+    actions.push(at((when += random.between(50, 1500)), { do: 'link', id: 'primary', on: flap % 2 === 1 }));
+  return actions;
+};
+const after = (first: readonly Action[], ...then: readonly Action[]): Action[] => {
+  const end_ms = Math.max(0, ...first.map(({ at_ms }) => at_ms));
+  return [...first, ...then.map(({ at_ms, what }) => at(end_ms + at_ms, what))];
+};
+
+/** What chance alone would rarely put together: short stories, in milliseconds from their beginning. */
+const CORNERS: readonly ((random: Random) => Action[])[] = [
+  storm,
+  storm,
+  (random) => after(storm(random), at(random.between(1, 9000), { do: 'remove', id: 'standby', surprise: true })),
+  // The pair is taken apart, and put together again, while its primary is left alone for flapping, or does not carry.
+  (random) => after(storm(random), at(random.between(1, 9000), { do: random.pick(['unbond', 'release']), id: 'standby' })),
+  (random) =>
+    after(
+      storm(random),
+      at(1000, { do: 'release', id: 'standby' }),
+      at(random.between(1100, 8000), { do: 'enslave', id: 'standby' }),
+    ),
+  (random) => [
+    at(0, { do: 'link', id: 'primary', on: false }),
+    at(random.between(500, 15_000), { do: random.pick(['unbond', 'release']), id: 'standby' }),
+  ],
+  // The MTU changes in the few milliseconds between the binding and the release of the link.
+  (random) => [
+    at(0, { do: 'remove', id: 'primary', surprise: true }),
+    at(500, add('primary', vf({ carrierDelay_ms: 0 }))),
+    at(random.between(800, 820), { do: 'mtu', id: 'primary', value: 1400 }),
+  ],
+  // The standby is switched off beside a primary that does not fit.
+  (random) => [
+    at(0, { do: 'policy', effects: random.pick(['off', 'dryRun', 'on']) }),
+    at(10, { do: 'remove', id: 'primary', surprise: true }),
+    at(500, add('primary', vf({ mtu: 9000, carrierDelay_ms: 0 }))),
+    at(random.between(1000, 5000), { do: 'up', id: 'standby', value: false }),
+    at(random.between(6000, 9000), { do: 'up', id: 'standby', value: true }),
+    at(10_000, { do: 'policy', effects: 'on' }),
+  ],
+];
+
 const stirred = (random: Random, count: number, what: (random: Random) => Action['what']): Action[] => {
   const actions: Action[] = [];
   let when = random.between(2000, 8000);
   for (let left = count; left > 0; left -= 1) {
-    if (random.chance(0.04)) {
-      // A storm: the carrier comes and goes.
-      for (let flap = 0; flap < 12; flap += 1) {
-        actions.push(at((when += random.between(50, 1500)), { do: 'link', id: 'primary', on: flap % 2 === 1 }));
-      }
+    if (random.chance(0.06)) {
+      const corner = random.pick(CORNERS)(random);
+      actions.push(...corner.map(({ at_ms, what: next }) => at(when + at_ms, next)));
+      when += Math.max(...corner.map(({ at_ms }) => at_ms));
     }
     actions.push(at(when, what(random)));
     when += random.pick([1, 5, 30, 200, 1000, 4000, 15_000]);

@@ -16,6 +16,7 @@ type Report = (outcome: Outcome) => void;
 const succeeded: Outcome = { result: 'succeeded', reason: null, observed: false };
 const already: Outcome = { result: 'succeeded', reason: null, observed: true };
 const failed = (reason: string): Outcome => ({ result: 'failed', reason, observed: false });
+const refused = (reason: string): Outcome => ({ result: 'refused', reason, observed: false });
 const voided = (reason: string): Outcome => ({ result: 'void', reason, observed: false });
 
 /** INetCfg: how long the write lock is waited for, and how often it is tried. */
@@ -54,7 +55,7 @@ export class WindowsEffects {
       case 'giveBack':
       case 'moveAddresses':
       case 'alignParameters':
-        return report({ result: 'refused', reason: 'NETKVM has no such effect', observed: false });
+        return report(refused('NETKVM has no such effect'));
     }
   }
 
@@ -67,7 +68,7 @@ export class WindowsEffects {
       const adapters = this.#kernel.adapters();
       const vf = adapters.find(({ ifindex }) => ifindex === record.vfIfIndex);
       const nic = adapters.find(({ bus, mac }) => bus === 'virtio' && mac === decision.pair);
-      if (vf?.mtu !== nic?.mtu) return { result: 'refused', reason: 'the bound primary has another MTU', observed: false };
+      if (vf?.mtu !== nic?.mtu) return refused('the bound primary has another MTU');
     }
     this.#acted({ decision, target: decision.standby, what: on ? 'SET_LINK on' : 'SET_LINK off' });
     this.#kernel.setLinkOf(decision.pair, on);
@@ -142,7 +143,7 @@ export class BondEffects {
       case 'unbindPrimary':
       case 'holdLink':
       case 'releaseLink':
-        return report({ result: 'refused', reason: 'a bond has no such effect', observed: false });
+        return report(refused('a bond has no such effect'));
     }
   }
 
@@ -156,10 +157,11 @@ export class BondEffects {
     if (primary === null) return voided('the primary is gone');
     if (bond === null) return voided('the bond is gone');
     if (primary.master === bond) return already;
+    if (primary.master !== null) return refused(`${primary.name} belongs to another master`);
     const others = [...(bond.bond?.slaves ?? [])].filter(({ card }) => card?.kind === 'vf');
     if (others.some(({ permMac }) => permMac === decision.pair)) return voided('the bond has another primary');
     this.#acted({ decision, target: decision.primary, what: 'enslave' });
-    if (primary.up && primary.master === null) this.#kernel.setUp(primary.ifindex, false);
+    if (primary.up) this.#kernel.setUp(primary.ifindex, false);
     const answer = this.#kernel.bonds.enslave(bond, primary);
     return answer === null ? succeeded : failed(answer);
   }

@@ -14,9 +14,10 @@ export const truthOf = (mac: string, links: readonly Link[]): Truth => {
     return { mac, datapath: works ? 'standby' : 'none', standbyWorks: works, primaryWorks: false, wrong };
   }
   const standbyWorks = master.up && carriesNow(standby);
-  // Enslaving sets a member up; one that was set down afterwards was meant to be.
+  // Enslaving sets a member up; one that was set down afterwards was meant to be, and so was one that is in something else.
+  const isFree = ({ master: other, up }: Link): boolean => other === null || (other === master && up);
   const fits = (primary: Link): boolean =>
-    primary.cable && !primary.leaving && (primary.up || primary.master === null) && (primary.card?.mtuMax ?? 0) >= master.mtu;
+    primary.cable && !primary.leaving && isFree(primary) && (primary.card?.mtuMax ?? 0) >= master.mtu;
   if (master.role === 'bond') {
     const active = [standby, ...enslaved].find((link) => link === master.bond?.active);
     const carries = master.up && active !== undefined && carriesNow(active);

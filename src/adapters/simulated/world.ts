@@ -28,6 +28,8 @@ export type Happens =
   /** The device above a card: net_failover's master, or its bond. */
   | { readonly do: 'masterUp'; readonly id: string; readonly on: boolean }
   | { readonly do: 'bond'; readonly preferred?: string }
+  /** Somebody deletes the bond. */
+  | { readonly do: 'unbond' }
   | { readonly do: 'enslave' | 'release' | 'activate'; readonly id: string }
   | { readonly do: 'bondUp'; readonly on: boolean }
   | { readonly do: 'suspend' | 'step'; readonly ms: number }
@@ -112,6 +114,7 @@ export class World {
         return this.kernel instanceof WindowsKernel ? this.#onWindows(this.kernel, what) : undefined;
       case 'masterUp':
       case 'bond':
+      case 'unbond':
       case 'enslave':
       case 'release':
       case 'activate':
@@ -163,15 +166,17 @@ export class World {
 
   #onLinux(
     kernel: LinuxKernel,
-    what: Extract<Happens, { do: 'masterUp' | 'bond' | 'enslave' | 'release' | 'activate' | 'bondUp' }>,
+    what: Extract<Happens, { do: 'masterUp' | 'bond' | 'unbond' | 'enslave' | 'release' | 'activate' | 'bondUp' }>,
   ): void {
     const bond = [...kernel.links.values()].find(({ role }) => role === 'bond');
     if (what.do === 'bond') {
       if (bond === undefined) kernel.bonds.create(what.preferred ?? null);
       return;
     }
-    if (what.do === 'bondUp') {
-      if (bond !== undefined) kernel.setUp(bond.ifindex, what.on);
+    if (what.do === 'bondUp' || what.do === 'unbond') {
+      if (bond === undefined) return;
+      if (what.do === 'unbond') kernel.remove(bond);
+      else kernel.setUp(bond.ifindex, what.on);
       return;
     }
     const ifindex = this.#indexOf(what.id);
