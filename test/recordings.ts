@@ -12,6 +12,7 @@ import { MACHINE_VERSION } from '../src/machines/guest.ts';
 import { Story } from '../src/machines/story.ts';
 import { replayFile } from '../replay/replay.ts';
 import { Rerun } from '../replay/rerun.ts';
+import { lifeNames, LIVES, toldOf } from './lives.ts';
 
 export const RECORDINGS = fileURLToPath(new URL('../replay/recordings/', import.meta.url));
 export const captureNames = (): string[] => readdirSync(`${RECORDINGS}raw`).toSorted();
@@ -81,4 +82,5 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     const { report } = await replayFile(`${RECORDINGS}raw/${name}/guest.jsonl`);
     writeFileSync(`${RECORDINGS}raw/${name}/expected.json`, `${JSON.stringify(report, null, 1)}\n`);
   }
+  for (const name of lifeNames()) writeFileSync(`${LIVES}${name}.txt`, `${(await toldOf(name)).join('\n')}\n`);
 }

@@ -91,6 +91,20 @@ describe('what once went wrong', () => {
   });
 });
 
+describe('what somebody sees who looks on', () => {
+  test.each([
+    ['failover', 'bindPrimary activatePrimary activateStandby bindPrimary activatePrimary'],
+    ['failover-windows', 'bindPrimary releaseLink unbindPrimary holdLink bindPrimary releaseLink'],
+  ])('%s', async (name, expected) => {
+    const { disk, violations } = await new Run(scriptOf(name, 1), 1).run();
+    const decided = disk.all().flatMap(({ type, data }) => (type === 'decision.made' ? [data.kind] : []));
+    expect([violations, decided.join(' ')]).toEqual([[], expected]);
+    const story = new Story();
+    for (const event of disk.all()) story.tell(event);
+    expect(story.history.of(MAC).at(-1)).toMatchObject({ stage: 'onPrimary', datapath: 'primary' });
+  });
+});
+
 describe('a run is a function of its seed', () => {
   test.each(CHANCE_NAMES)('%s', async (name) => {
     const [one, two] = [await simulate(name, 17), await simulate(name, 17)];
