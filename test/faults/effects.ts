@@ -6,6 +6,7 @@ import { WindowsKernel } from '../../src/adapters/simulated/windows-kernel.ts';
 import { readArguments } from '../../src/host/arguments.ts';
 import { bondOnly, type Fault, LATE_BIND, live, plug, standby, trioOnly, truths, windows } from './given.ts';
 import { acting, adapter, bonded, MAC, surveyed, Teller } from '../given.ts';
+import type { Run } from '../simulation/harness.ts';
 import { NETKVM } from '../unit/service.given.ts';
 
 const refused = (reason: string) => Promise.resolve({ result: 'refused' as const, reason, observed: false });
@@ -138,10 +139,33 @@ export const EFFECT_FAULTS: readonly Fault[] = [
   {
     number: 31,
     name: 'address-already-exists',
-    scenario: 'DHCP answers “address already exists” after a switch.',
-    expectation: 'TCP/IP is pulsed on the adapter that is left.',
-    state: 'not written',
-    check: null,
+    scenario: 'DHCP would answer “address already exists” after a switch, where both NICs of a pair have TCP/IP and a link.',
+    expectation: 'After every switch TCP/IP has a link on one of the two alone: late primary, migration, protocol uninstalled.',
+    state: 'modelled: Windows',
+    missing: 'the pulse of TCP/IP on the adapter that is left, where another program gave its address to the other one',
+    check: async () => {
+      const holders: Record<number, number> = {};
+      const look =
+        (ms: number) =>
+        ({ world }: Run) => {
+          const held = world.kernel.adapters().filter(({ carrier, protocols }) => carrier && protocols?.['ms_tcpip'] === true);
+          holders[ms] = held.length;
+        };
+      const moments = [7000, 10_000, 21_000, 30_000, 41_000, 60_000];
+      const life = await live({
+        system: windows,
+        actions: [
+          ...standby,
+          plug(8000),
+          at(20_000, { do: 'migrate', how: migration({ plugAfter_ms: 3000 }) }),
+          at(40_000, { do: 'protocol', installed: false }),
+        ],
+        looks: Object.fromEntries(moments.map((ms) => [ms, look(ms)])),
+        until_ms: 61_000,
+      });
+      deepEqual(holders, Object.fromEntries(moments.map((ms) => [ms, 1])));
+      deepEqual([life.at(15_000), life.at(39_000)], Array(2).fill('onPrimary primary primary.carries'));
+    },
   },
   {
     number: 32,

@@ -15,7 +15,7 @@ const SEED = Number(process.env['NETKVM_SEED'] ?? Date.now() % 1_000_000);
 const LINKS = 6;
 const HINTS = 24_000;
 /** What the service may need beside what it had before, whatever happens: MiB. */
-const GROWTH_MAX = 160;
+const GROWTH_MAX = 128;
 const why = missing();
 
 const CONFIG = `[[pairs]]
