@@ -4,6 +4,7 @@ import { EVENT_FAULTS } from './events.ts';
 import type { Fault } from './given.ts';
 import { MIGRATION_FAULTS } from './migrations.ts';
 import { PAIR_FAULTS } from './pairs.ts';
+import { PARAMETER_FAULTS } from './parameters.ts';
 import { RECORD_FAULTS } from './records.ts';
 
 export const FAULTS: readonly Fault[] = [
@@ -12,4 +13,5 @@ export const FAULTS: readonly Fault[] = [
   ...EFFECT_FAULTS,
   ...MIGRATION_FAULTS,
   ...RECORD_FAULTS,
+  ...PARAMETER_FAULTS,
 ];

@@ -1,12 +1,14 @@
 // Faults 16 to 24: who is paired with whom, and what is not paired at all.
-import { deepEqual, equal, match, ok } from 'node:assert/strict';
+import { deepEqual, equal, match, ok, rejects } from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { add, at, FOREIGN_MAC, nic } from '../../src/adapters/simulated/script.ts';
 import { WindowsKernel } from '../../src/adapters/simulated/windows-kernel.ts';
 import { parseMac } from '../../src/events/mac.ts';
 import { bondOnly, cli, type Fault, inFolder, LATE_BIND, live, plug, standby, trioOnly, windows } from './given.ts';
+import { ParameterSession } from '../../src/host/parameter-orders.ts';
 import { acting, adapter, appeared, bonded, MAC, surveyed, Teller } from '../given.ts';
+import { ordered, Registry } from './parameters.ts';
 
 export const PAIR_FAULTS: readonly Fault[] = [
   {
@@ -71,7 +73,6 @@ export const PAIR_FAULTS: readonly Fault[] = [
     scenario: 'The standby gets another MAC (NetworkAddress and a restart).',
     expectation: 'The old pair is absent, the new one has no primary, and the VF of the old one is left alone.',
     state: 'modelled: Windows',
-    missing: 'the warning before setparam',
     check: async () => {
       const change = at(8000, { do: 'mac', id: 'standby', value: FOREIGN_MAC });
       const life = await live({
@@ -84,6 +85,8 @@ export const PAIR_FAULTS: readonly Fault[] = [
       equal(life.at(Infinity, FOREIGN_MAC), 'fallback standby primary.absent');
       const later = life.all('decision.made').filter(({ mono_ns }) => Number(mono_ns) >= 8e9);
       deepEqual([...new Set(later.map(({ data }) => `${data.pair} ${data.kind}`))], [`${FOREIGN_MAC} releaseLink`]);
+      const session = new ParameterSession(new Registry());
+      await rejects(ordered(session, 'setparam 0 NetworkAddress 525400000001'), /keeps the MAC 52:54:00:11:22:33/);
     },
   },
   {
@@ -92,7 +95,6 @@ export const PAIR_FAULTS: readonly Fault[] = [
     scenario: 'A MAC that is none, a multicast one, and zero, in the configuration.',
     expectation: 'Refused, with the line and what a MAC looks like.',
     state: 'holds',
-    missing: 'setparam NetworkAddress, which must ask the same',
     check: async () => {
       for (const text of ['', 'abc', '52540011223', '52:54:00:11:22:3g', '52:54:00-11:22:33', '5254001122334455'])
         equal(parseMac(text), null);
@@ -105,15 +107,18 @@ export const PAIR_FAULTS: readonly Fault[] = [
         equal(code, 6);
         match(err, /config\.toml:2: .*mac = .*unicast MAC/);
       }
+      const session = new ParameterSession(new Registry());
+      for (const mac of ['rubbish', '000000000000', '015400112233'])
+        await rejects(ordered(session, `setparam 2 NetworkAddress ${mac}`), /is not a unicast MAC/);
     },
   },
   {
     number: 21,
     name: 'mtu-mismatch',
     scenario: '*JumboPacket of the standby, then of the primary, is changed while they are bound.',
-    expectation: 'Never SET_LINK on with unequal MTUs (it crashes the driver): the VF is unbound before, the standby carries.',
+    expectation:
+      'Never SET_LINK on with unequal MTUs (it crashes the driver): the VF is unbound before, the standby carries; setparam asks for both.',
     state: 'modelled: Windows',
-    missing: 'setparam on both members at once',
     check: async () => {
       for (const id of ['standby', 'primary']) {
         const change = at(8000, { do: 'mtu', id, value: 9000 });
@@ -121,6 +126,10 @@ export const PAIR_FAULTS: readonly Fault[] = [
         deepEqual([life.end, life.run.world.kernel.crashed()], ['fallback standby primary.incompatible', null]);
         ok(life.findings('error').includes('mtuMismatch'));
       }
+      const registry = new Registry();
+      const session = new ParameterSession(registry);
+      await rejects(ordered(session, 'setparam 0 *JumboPacket 9014'), /has the MTU 1500, this would be 9000; --both writes both/);
+      equal(registry.stored.size, 0);
     },
   },
   {

@@ -1,4 +1,4 @@
-// Faults 53 to 64: clocks, snapshots, the log, replay, and the command line.
+// Faults 53 to 60: clocks, snapshots, the log, replay.
 import { deepEqual, equal, match, ok } from 'node:assert/strict';
 import { appendFileSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,8 +9,6 @@ import { at, migration } from '../../src/adapters/simulated/script.ts';
 import type { RecordedEvent } from '../../src/events/envelope.ts';
 import { SCHEMA_VERSION } from '../../src/events/envelope.ts';
 import { FORMAT, FORMAT_VERSION } from '../../src/events/recording.ts';
-import { readArguments } from '../../src/host/arguments.ts';
-import { COMMANDS } from '../../src/host/commands.ts';
 import { MACHINE_VERSION } from '../../src/machines/guest.ts';
 import { replayFile } from '../../replay/replay.ts';
 import { bondOnly, cli, type Fault, inFolder, live, plug, standby, trioOnly, truths } from './given.ts';
@@ -193,61 +191,6 @@ export const RECORD_FAULTS: readonly Fault[] = [
       const actions = [...bondOnly, plug(1000), at(8000, { do: 'remove', id: 'primary', surprise: true }), plug(9500)];
       const life = await live({ actions, until_ms: 30_000 });
       deepEqual([life.end, life.findings('error'), life.findings('info')], [ON_PRIMARY, [], ['primaryReturned']]);
-    },
-  },
-  {
-    number: 61,
-    name: 'invalid-parameter',
-    scenario: 'A parameter in the registry is already invalid.',
-    expectation: 'It is shown as invalid, and setparam repairs it.',
-    state: 'not written',
-    check: null,
-  },
-  {
-    number: 62,
-    name: 'unknown-parameter-type',
-    scenario: 'A parameter has a type that is not known (dword, word).',
-    expectation: 'It is marked, and the rest is listed.',
-    state: 'not written',
-    check: null,
-  },
-  {
-    number: 63,
-    name: 'index-shift',
-    scenario: 'A device goes between listing and commanding, so that an index means another one.',
-    expectation: 'No command takes an index: pairs go by MAC, and a number is refused.',
-    state: 'holds',
-    missing: 'show devices and setparam',
-    check: async () => {
-      for (const { options } of COMMANDS) ok(options.every(({ name }) => !/index|idx/.test(name)));
-      const words = COMMANDS.filter(({ options }) => options.some(({ name }) => name === 'pair')).map(({ name }) =>
-        name.split(' '),
-      );
-      ok(words.length > 0);
-      for (const name of words) {
-        const { code, err } = await cli(...name, '--pair', '2', '--state-dir', '/nonexistent/netkvm');
-        deepEqual([code, err.split('\n').length], [2, 2]);
-        match(err, /2/);
-      }
-    },
-  },
-  {
-    number: 64,
-    name: 'question-mark',
-    scenario: '“?” after a command, as in “restart ?”.',
-    expectation: 'Never taken for a device: refused with a line, or a file of that name that is only read.',
-    state: 'holds',
-    check: async () => {
-      const reading = new Set(COMMANDS.filter(({ positionals = [] }) => positionals.length > 0).map(({ name }) => name));
-      for (const { name } of COMMANDS.filter((command) => !reading.has(command.name))) {
-        try {
-          readArguments([...name.split(' '), '?']);
-        } catch {
-          continue;
-        }
-        throw new Error(`netkvm ${name} takes a question mark`);
-      }
-      deepEqual([(await cli('restart', '?')).code, reading.has('run')], [2, false]);
     },
   },
 ];

@@ -20,6 +20,8 @@ export interface Nic {
   protocols: Record<string, boolean>;
   /** NDIS has bound VIOPROT to it. */
   isOpen: boolean;
+  /** The first NDIS_STATUS_OPER_STATUS has come since then: before that its link counts as down. */
+  isIndicated: boolean;
 }
 
 /** NETKVM's entry for a MAC. */
@@ -48,7 +50,7 @@ export class NetkvmDriver {
       started,
       hasVf: binding !== null,
       vfIfIndex: binding?.ifindex ?? 0,
-      vfLink: binding !== null && binding.operational,
+      vfLink: binding !== null && binding.operational && binding.isIndicated,
     }));
   }
 
@@ -81,6 +83,7 @@ export class NetkvmDriver {
   /** AddBinding: NDIS has bound VIOPROT to a VF. */
   open(nic: Nic): void {
     nic.isOpen = true;
+    nic.isIndicated = false;
     const entry = this.#entries.find(({ mac }) => mac === nic.mac);
     if (entry === undefined) {
       this.#entries.push({ mac: nic.mac, virtio: null, binding: nic, attached: false, suppress: false, started: false });

@@ -9,6 +9,8 @@ export const FAILOVER_PROTOCOL = 'vioprot';
 const ORDINARY = ['ms_tcpip', 'ms_tcpip6', 'ms_server'];
 const PROBE_MS = 300;
 const REMOVED_MS = 40;
+/** From the binding of VIOPROT to the first indication of the VF's link. */
+const INDICATION_MS = 2;
 
 export interface WindowsOptions {
   /** Protocols that the administrator has switched off on every new adapter. */
@@ -251,6 +253,7 @@ export class WindowsKernel implements Kernel {
       operational: false,
       protocols,
       isOpen: false,
+      isIndicated: false,
     };
     const nic: Nic = { ifindex: this.#index, ...common };
     this.#nics.set(nic.ifindex, nic);
@@ -293,7 +296,12 @@ export class WindowsKernel implements Kernel {
   #bindings(nic: Nic): void {
     if (nic.card.kind === 'virtio') return;
     const wanted = nic.up && this.#installed && nic.protocols[FAILOVER_PROTOCOL] === true;
-    if (wanted && !nic.isOpen) this.#driver.open(nic);
-    else if (!wanted && nic.isOpen) this.#driver.close(nic);
+    if (wanted && !nic.isOpen) {
+      this.#driver.open(nic);
+      this.#clock.after(INDICATION_MS, () => {
+        nic.isIndicated = true;
+        this.#changed();
+      });
+    } else if (!wanted && nic.isOpen) this.#driver.close(nic);
   }
 }
