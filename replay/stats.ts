@@ -1,8 +1,10 @@
 // Many logs, counted: how long the paths were away, how long effects took, what was lost, what was found. One document,
 // whose shape is a promise to scripts.
+import type { EventData } from '../src/events/catalogue.ts';
 import type { Foldable } from '../src/events/envelope.ts';
+import type { Finding } from '../src/machines/findings.ts';
 import { FINDINGS, type FindingCode } from '../src/machines/reasons.ts';
-import type { Entry } from '../src/machines/history.ts';
+import type { Entry, SettledEntry } from '../src/machines/history.ts';
 import { Story } from '../src/machines/story.ts';
 
 /** What is measured, in ns; docs/figures.md is made from this list. */
@@ -44,57 +46,166 @@ export interface Statistics {
 const SAMPLES_MAX = 1000;
 /** Durations kept of each kind: a bound for memory, far above what logs hold. */
 const KEPT_MAX = 1_000_000;
+/** What a log's story keeps while it is counted: what was counted is not needed any more, however long the log is. */
+const STORY = { entries: 1, findings: 16 };
+/** Decisions without an outcome that are remembered: there is one for each pair, unless a log is damaged. */
+const OPEN_MAX = 1000;
+/** Drivers of primaries that are named of one log. */
+const DRIVERS_MAX = 16;
 
-/** One log, told event by event and counted. */
-export class Counted {
-  readonly story = new Story();
-  samples = 0;
-  rxDropped = 0n;
-  txDropped = 0n;
-  readonly #dropped = new Map<number, { readonly rx: bigint; readonly tx: bigint }>();
+type Add = (name: DurationName, ns: number) => void;
 
-  take(event: Foldable, place: { seq: number; at_ns: string }) {
-    if (event.type === 'counters.sampled') {
-      const { ifindex, rxDropped, txDropped } = event.data;
-      const [rx, tx] = [BigInt(rxDropped), BigInt(txDropped)];
-      const before = this.#dropped.get(ifindex);
-      this.#dropped.set(ifindex, { rx, tx });
-      this.samples += 1;
-      // The first sample has the time before the log in it; a smaller one is that of a counter that began anew.
-      if (before !== undefined && rx >= before.rx && tx >= before.tx) {
-        this.rxDropped += rx - before.rx;
-        this.txDropped += tx - before.tx;
-      }
-    } else if (event.type === 'adapter.gone') this.#dropped.delete(event.data.ifindex);
-    else if (event.type === 'service.started') this.#dropped.clear();
-    return this.story.tell(event, place);
+/** The durations of one pair, from one state that lasted to the next. */
+class Path {
+  #lost: { at: number; had: boolean } | null = null;
+  #attached: number | null = null;
+  #before: Entry | null = null;
+
+  take(entry: Entry, add: Add): void {
+    const at = Number(entry.at_ns);
+    // A clock that ran backwards is that of another boot: what was before has no length.
+    if (this.#before !== null && at < Number(this.#before.at_ns)) [this.#lost, this.#attached, this.#before] = [null, null, null];
+    if (entry.datapath !== 'primary' && this.#before?.datapath === 'primary') this.#lost = { at, had: false };
+    if (entry.datapath === 'standby' && this.#lost !== null && !this.#lost.had) {
+      add('failover', at - this.#lost.at);
+      this.#lost.had = true;
+    }
+    if (entry.stage === 'switching') this.#attached ??= at;
+    else if (entry.stage !== 'onPrimary') this.#attached = null;
+    if (entry.datapath === 'primary') {
+      if (this.#lost !== null) add('away', at - this.#lost.at);
+      if (this.#attached !== null) add('failback', at - this.#attached);
+      [this.#lost, this.#attached] = [null, null];
+    }
+    this.#before = entry;
   }
 }
 
-/** Durations in the history of one pair; `end_ns` is the end of the log, in which nothing ends. */
-const pathDurations = (entries: readonly Entry[], add: (name: DurationName, ns: number) => void): void => {
-  let lost: { at: number; had: boolean } | null = null;
-  let attached: number | null = null;
-  let before: Entry | null = null;
-  for (const entry of entries) {
-    const at = Number(entry.at_ns);
-    // A clock that ran backwards is that of another boot: what was before has no length.
-    if (before !== null && at < Number(before.at_ns)) [lost, attached, before] = [null, null, null];
-    if (entry.datapath !== 'primary' && before?.datapath === 'primary') lost = { at, had: false };
-    if (entry.datapath === 'standby' && lost !== null && !lost.had) {
-      add('failover', at - lost.at);
-      lost.had = true;
+/** One log, told event by event and counted as it goes, so that a log of any length takes little memory. */
+export class Counted {
+  readonly story = new Story({ settled: (entry) => this.#settled(entry), found: (finding) => this.#found(finding) }, STORY);
+  readonly durations: Record<DurationName, number[]> = {
+    failover: [],
+    failback: [],
+    away: [],
+    noPath: [],
+    inboundHole: [],
+    effect: [],
+  };
+  readonly decisions: Map<string, { readonly kind: string; readonly result: string; readonly count: number }> = new Map();
+  readonly findings: Map<FindingCode, { readonly count: number; readonly total_ns: number }> = new Map();
+  readonly returns = { migrated: 0, other: 0 };
+  samples = 0;
+  rxDropped = 0n;
+  txDropped = 0n;
+  /** Release of the kernel that ran last, '' where the log does not say. */
+  kernel = '';
+  /** Drivers of the primaries. */
+  readonly drivers = new Set<string>();
+  readonly #dropped = new Map<number, { readonly rx: bigint; readonly tx: bigint }>();
+  readonly #paths = new Map<string, Path>();
+  /** By id, until their outcome. */
+  readonly #open = new Map<string, { readonly kind: string; readonly at_ns: string }>();
+  #counts = true;
+
+  /** What ends with an event that does not count (`counts`) is told, because what comes later depends on it, and not counted. */
+  take(event: Foldable, place: { seq: number; at_ns: string }, counts = true) {
+    this.#counts = counts;
+    this.#note(event, place.at_ns);
+    const step = this.story.tell(event, place);
+    for (const { pair } of step.changes) {
+      const driver = pair.roles.primary?.facts.driver ?? null;
+      if (driver !== null && this.drivers.size < DRIVERS_MAX) this.drivers.add(driver);
     }
-    if (entry.stage === 'switching') attached ??= at;
-    else if (entry.stage !== 'onPrimary') attached = null;
-    if (entry.datapath === 'primary') {
-      if (lost !== null) add('away', at - lost.at);
-      if (attached !== null) add('failback', at - attached);
-      [lost, attached] = [null, null];
-    }
-    before = entry;
+    return step;
   }
-};
+
+  /** The end of the log: what lasts is counted as it is. */
+  end(): void {
+    const { story } = this;
+    story.history.end();
+    for (const finding of story.findings.list(story.end)) if (finding.until_seq === null) this.#found(finding);
+    for (const { kind } of this.#open.values()) this.#count(kind, 'none');
+    this.#open.clear();
+  }
+
+  #note(event: Foldable, at_ns: string): void {
+    switch (event.type) {
+      case 'counters.sampled':
+        this.#sample(event.data);
+        break;
+      case 'adapter.gone':
+        this.#dropped.delete(event.data.ifindex);
+        break;
+      case 'service.started':
+        this.#dropped.clear();
+        this.kernel = event.data.host['kernel'] ?? this.kernel;
+        break;
+      case 'decision.made':
+        this.#open.set(event.data.id, { kind: event.data.kind, at_ns });
+        if (this.#open.size > OPEN_MAX) this.#forgetOldest();
+        break;
+      case 'outcome.seen':
+        this.#conclude(event.data.decision, event.data.result, at_ns);
+        break;
+      default:
+    }
+  }
+
+  #sample({ ifindex, rxDropped, txDropped }: EventData<'counters.sampled'>): void {
+    const [rx, tx] = [BigInt(rxDropped), BigInt(txDropped)];
+    const before = this.#dropped.get(ifindex);
+    this.#dropped.set(ifindex, { rx, tx });
+    if (!this.#counts) return;
+    this.samples += 1;
+    // The first sample has the time before the log in it; a smaller one is that of a counter that began anew.
+    if (before === undefined || rx < before.rx || tx < before.tx) return;
+    this.rxDropped += rx - before.rx;
+    this.txDropped += tx - before.tx;
+  }
+
+  #conclude(id: string, result: string, at_ns: string): void {
+    const open = this.#open.get(id);
+    if (open === undefined) return;
+    this.#open.delete(id);
+    this.#count(open.kind, result);
+    if (result === 'succeeded') this.#keep('effect', Number(at_ns) - Number(open.at_ns));
+  }
+
+  #forgetOldest(): void {
+    for (const [id, { kind }] of this.#open) {
+      this.#open.delete(id);
+      this.#count(kind, 'none');
+      return;
+    }
+  }
+
+  #count(kind: string, result: string): void {
+    if (!this.#counts) return;
+    const key = `${kind} ${result}`;
+    this.decisions.set(key, { kind, result, count: (this.decisions.get(key)?.count ?? 0) + 1 });
+  }
+
+  #settled(entry: SettledEntry): void {
+    let path = this.#paths.get(entry.mac);
+    if (path === undefined) this.#paths.set(entry.mac, (path = new Path()));
+    path.take(entry, (name, ns) => this.#keep(name, ns));
+  }
+
+  #found({ code, at_ns, until_ns, text }: Finding): void {
+    if (!this.#counts) return;
+    const ns = Number(until_ns ?? this.story.end.at_ns) - Number(at_ns);
+    const known = this.findings.get(code) ?? { count: 0, total_ns: 0 };
+    this.findings.set(code, { count: known.count + 1, total_ns: known.total_ns + Math.max(0, ns) });
+    if (code === 'noPath' || code === 'inboundHole') this.#keep(code, ns);
+    if (code === 'primaryReturned') this.returns[text.endsWith('(migrated)') ? 'migrated' : 'other'] += 1;
+  }
+
+  #keep(name: DurationName, ns: number): void {
+    const kept = this.durations[name];
+    if (this.#counts && ns >= 0 && kept.length < KEPT_MAX) kept.push(ns);
+  }
+}
 
 const distributionOf = (all: readonly number[]): Distribution => {
   const sorted = all.toSorted((a, b) => a - b);
@@ -126,33 +237,25 @@ export class Stats {
   readonly #returns = { migrated: 0, other: 0 };
   readonly #losses = { samples: 0, rxDropped: 0, txDropped: 0 };
 
-  add(name: string, { story, samples, rxDropped, txDropped }: Counted, events: number, damaged: boolean): void {
-    story.history.end();
-    const { pairs } = story.guest;
-    this.#logs.push({ name, events, pairs: pairs.size, damaged });
-    for (const mac of pairs.keys()) pathDurations(story.history.of(mac), (what, ns) => this.#keep(what, ns));
-    for (const { decision, at, outcome } of story.tried.list()) {
-      const result = outcome?.result ?? 'none';
-      const key = `${decision.kind} ${result}`;
-      const known = this.#decisions.get(key) ?? { kind: decision.kind, result, count: 0 };
-      this.#decisions.set(key, { ...known, count: known.count + 1 });
-      if (outcome !== null && result === 'succeeded') this.#keep('effect', Number(outcome.at.at_ns) - Number(at.at_ns));
+  /** Adds a log that was told to its end. */
+  add(name: string, counted: Counted, events: number, damaged: boolean): void {
+    counted.end();
+    this.#logs.push({ name, events, pairs: counted.story.guest.pairs.size, damaged });
+    for (const what of NAMES) {
+      const kept = this.#durations.get(what) ?? [];
+      for (const ns of counted.durations[what]) if (kept.length < KEPT_MAX) kept.push(ns);
     }
-    for (const { code, at_ns, until_ns, text } of story.findings.list(story.end)) {
-      const ns = Number(until_ns ?? story.end.at_ns) - Number(at_ns);
+    for (const [key, { kind, result, count }] of counted.decisions)
+      this.#decisions.set(key, { kind, result, count: (this.#decisions.get(key)?.count ?? 0) + count });
+    for (const [code, { count, total_ns }] of counted.findings) {
       const known = this.#findings.get(code) ?? { count: 0, total_ns: 0 };
-      this.#findings.set(code, { count: known.count + 1, total_ns: known.total_ns + Math.max(0, ns) });
-      if (code === 'noPath' || code === 'inboundHole') this.#keep(code, ns);
-      if (code === 'primaryReturned') this.#returns[text.endsWith('(migrated)') ? 'migrated' : 'other'] += 1;
+      this.#findings.set(code, { count: known.count + count, total_ns: known.total_ns + total_ns });
     }
-    this.#losses.samples += samples;
-    this.#losses.rxDropped += Number(rxDropped);
-    this.#losses.txDropped += Number(txDropped);
-  }
-
-  #keep(name: DurationName, ns: number): void {
-    const kept = this.#durations.get(name);
-    if (kept !== undefined && ns >= 0 && kept.length < KEPT_MAX) kept.push(ns);
+    this.#returns.migrated += counted.returns.migrated;
+    this.#returns.other += counted.returns.other;
+    this.#losses.samples += counted.samples;
+    this.#losses.rxDropped += Number(counted.rxDropped);
+    this.#losses.txDropped += Number(counted.txDropped);
   }
 
   document(): Statistics {

@@ -43,7 +43,11 @@ export const ERRORS = {
     'The log cannot be created or written.',
     'Check permissions and free space of its folder.',
   ),
-  'log.missing': entry('notRunning', 'There is no log in this folder.', 'Start the service, or name the right folder.'),
+  'log.missing': entry(
+    'notRunning',
+    'There is no log in this folder, or no such log on this server.',
+    'Start the service, or name the right one.',
+  ),
   'log.newer': entry('damaged', 'The log was written by a newer version.', 'Use that version or a newer one.'),
   'log.damaged': entry(
     'damaged',
@@ -151,6 +155,11 @@ export const ERRORS = {
     'refused',
     'An event is larger than the server takes.',
     'Raise MaxAppendSize on the server; forwarding then goes on by itself.',
+  ),
+  'fleet.checkpoint': entry(
+    'refused',
+    'The file for `--checkpoint` cannot be used.',
+    'Name another file, or remove it: without one everything is read.',
   ),
   'wait.timedOut': entry('timedOut', 'The awaited state did not come in time.', 'The message says what was still missing.'),
 } as const;

@@ -21,6 +21,7 @@ const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run }>>> = 
   stats: () => import('./commands/stats.ts'),
   record: () => import('./commands/record.ts'),
   log: () => import('./commands/log.ts'),
+  fleet: () => import('./commands/fleet.ts'),
   config: () => import('./commands/config.ts'),
   install: () => import('./commands/install.ts'),
   uninstall: () => import('./commands/install.ts'),

@@ -29,6 +29,31 @@ const DEVICE: Positional = {
 const PARAMETER: Positional = { name: 'P', required: true, meaning: 'Name of a parameter; param=P as well.' };
 const SEQ = [1, Number.MAX_SAFE_INTEGER] as const;
 const LOG_OPTIONS = [CONFIG, STATE_DIR, JSON_OUT];
+const FLEET_OPTIONS: readonly Option[] = [
+  {
+    name: 'server',
+    value: 'URL',
+    meaning: 'KurrentDB server, instead of the one that the configuration names (forwardTo, or log).',
+  },
+  { name: 'credentials', value: 'FILE', meaning: 'File with one line user:password, instead of the configured one.' },
+  { name: 'log', value: 'ID', meaning: 'Only the log with this id.' },
+  { name: 'vm', value: 'NAME', meaning: 'Only logs of machines with this name.' },
+  {
+    name: 'category',
+    meaning: 'Read the links of $ce-netkvm, which the server’s projection $by_category makes, instead of filtering $all.',
+  },
+  CONFIG,
+  JSON_OUT,
+];
+const CHECKPOINT: Option = {
+  name: 'checkpoint',
+  value: 'FILE',
+  meaning: 'Go on behind the place that this file holds (no file: from the beginning), and keep the new place there.',
+};
+const FLEET_EXCLUSIVE = [
+  ['log', 'vm'],
+  ['log', 'category'],
+] as const;
 
 export const PLATFORM_NAMES = ['auto', 'linux', 'recording', 'simulated'] as const;
 
@@ -273,6 +298,84 @@ export const COMMANDS: readonly Command[] = [
       ...LOG_OPTIONS,
     ],
     examples: [['netkvm log prune --keep 100000', 'never cuts before the newest checkpoint']],
+    exits: ['done', 'usage', 'notRunning', 'configuration', 'damaged', 'notPermitted', 'refused'],
+  },
+  {
+    name: 'fleet replay',
+    summary: 'Fold the logs on a KurrentDB server again, one after the other: what happened in each, with findings.',
+    options: [PAIR, CHECKPOINT, ...FLEET_OPTIONS],
+    exclusive: FLEET_EXCLUSIVE,
+    examples: [
+      ['netkvm fleet replay --vm db-7', 'one machine, from the server that the configuration names'],
+      ['netkvm fleet replay --checkpoint seen.json', 'what came since the last call'],
+    ],
+    exits: ['done', 'usage', 'notRunning', 'configuration', 'damaged', 'notPermitted', 'refused'],
+  },
+  {
+    name: 'fleet follow',
+    summary: 'Print events of all guests as they reach the server, with what they change, until Ctrl-C.',
+    options: [
+      { name: 'from', value: 'WHERE', choices: ['now', 'start'], meaning: 'Where to begin; now unless given.' },
+      { name: 'group', value: 'NAME', meaning: 'Share the work with the other readers of this group, which the server keeps.' },
+      PAIR,
+      CHECKPOINT,
+      ...FLEET_OPTIONS,
+    ],
+    exclusive: [...FLEET_EXCLUSIVE, ['group', 'checkpoint']],
+    examples: [
+      ['netkvm fleet follow --server kurrentdb://db.example:2113', 'what happens from now on'],
+      ['netkvm fleet follow --json --checkpoint seen.json', 'everything, across restarts of this command'],
+      ['netkvm fleet follow --json --group alarms --from start', 'one of several readers'],
+    ],
+    exits: ['done', 'usage', 'configuration', 'notPermitted', 'refused'],
+  },
+  {
+    name: 'fleet stats',
+    summary: 'Count over the logs on a server: how long failovers took, what was lost, what was found.',
+    options: [
+      {
+        name: 'by',
+        value: 'WHAT',
+        choices: ['vm', 'kernel', 'driver'],
+        meaning: 'One table for each machine, guest kernel, or driver of the primary.',
+      },
+      CHECKPOINT,
+      ...FLEET_OPTIONS,
+    ],
+    exclusive: FLEET_EXCLUSIVE,
+    examples: [
+      ['netkvm fleet stats --by driver', 'which drivers lose traffic'],
+      ['netkvm fleet stats --json --checkpoint daily.json', 'what came since yesterday'],
+    ],
+    exits: ['done', 'usage', 'notRunning', 'configuration', 'damaged', 'notPermitted', 'refused'],
+  },
+  {
+    name: 'fleet explain',
+    summary: 'Say of each pair on a server where it is and why.',
+    options: [PAIR, ...FLEET_OPTIONS],
+    exclusive: FLEET_EXCLUSIVE,
+    examples: [['netkvm fleet explain --pair 52:54:00:11:22:33', 'wherever that pair is']],
+    exits: ['done', 'usage', 'notRunning', 'configuration', 'damaged', 'notPermitted', 'refused'],
+  },
+  {
+    name: 'fleet export',
+    summary: 'Write the logs on a server as recordings, one file each.',
+    options: [
+      {
+        name: 'output',
+        short: 'o',
+        value: 'DIR',
+        meaning: 'Folder for the files MACHINE-LOG.jsonl; it is made where it is missing.',
+      },
+      { name: 'pseudonyms', meaning: 'Replace MACs and IP addresses by stable pseudonyms.' },
+      CHECKPOINT,
+      ...FLEET_OPTIONS,
+    ],
+    exclusive: FLEET_EXCLUSIVE,
+    examples: [
+      ['netkvm fleet export --vm db-7 -o cases', 'something that every other command reads'],
+      ['netkvm fleet export --checkpoint seen.json -o cases', 'only logs with something new, each of them whole'],
+    ],
     exits: ['done', 'usage', 'notRunning', 'configuration', 'damaged', 'notPermitted', 'refused'],
   },
   {

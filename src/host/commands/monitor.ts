@@ -11,11 +11,12 @@ import { configurationOf, openLogOf, pairOption } from '../look.ts';
 
 const ELLIPSIS_AT = 140;
 
-const lineOf = ({ seq, wall_ns, type, data }: RecordedEvent, step: Step): string => {
+/** An event as a line, with the lines of what it changed; `step` is null where that is not known. */
+export const lineOf = ({ seq, wall_ns, type, data }: RecordedEvent, step: Step | null): string => {
   const time = new Date(Number(BigInt(wall_ns) / 1_000_000n)).toISOString().slice(11, 23);
   const text = JSON.stringify(data);
   const short = text.length > ELLIPSIS_AT ? `${text.slice(0, ELLIPSIS_AT)}…` : text;
-  const changes = step.changes.map(
+  const changes = (step?.changes ?? []).map(
     ({ pair: { mac, shown } }) => `\n${' '.repeat(22)}${mac} ${shown.stage} ${shown.datapath} ${shown.because}`,
   );
   return `${String(seq).padStart(8)} ${time} ${type.padEnd(20)} ${short}${changes.join('')}\n`;
