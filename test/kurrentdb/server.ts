@@ -295,7 +295,7 @@ export class Node {
     add('event_store.client.streams.Streams', ['read', 'append', 'batchappend', 'delete', 'tombstone']);
     add(
       'event_store.client.persistent_subscriptions.PersistentSubscriptions',
-      ['create', 'update', 'delete', 'read', 'getinfo', 'list', 'replayparked'],
+      ['create', 'update', 'delete', 'read', 'getinfo', 'list', 'replayparked', 'restartsubsystem'],
       ['stream', 'all'],
     );
     return response;

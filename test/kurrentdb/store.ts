@@ -130,6 +130,10 @@ export class Store {
     return { first, last: stream.last };
   }
 
+  lastOf(name: string): Stored | undefined {
+    return this.#streams.get(name)?.events.at(-1);
+  }
+
   at(name: string, revision: number): Stored | undefined {
     const stream = this.#streams.get(name);
     return stream?.events[revision - stream.base];

@@ -252,7 +252,8 @@ export class Fleet {
       }
       if (signal.aborted) return;
       const known = asKurrentError(reason, this.#connection.name);
-      if (!worked || known.code !== 'kurrentdb.unreachable') throw known;
+      const isGone = kindOf(reason) === 'persistent-subscription-does-not-exist';
+      if (!worked || isGone || known.code !== 'kurrentdb.unreachable') throw known;
       if (attempts === 0) lost(known.message);
       await pause(backOff(++attempts), null, { signal }).catch(() => {});
     }
