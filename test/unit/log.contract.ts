@@ -1,16 +1,30 @@
-// The contract of events/log.ts as tests, for every implementation of it: what is appended can be read, in order, whole;
-// a repeated write is recognised; another writer is noticed; retention keeps whole segments.
+// The contract of a log (events/log.ts) as tests, for every store of it. What every store does, a recording too, is the
+// contract of keeping: what was written can be read, in order, whole, from anywhere, and while it is written. A log that is
+// written in place does more: a repeated write is recognised, another writer noticed, retention keeps whole segments.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { RecordedEvent } from '../../src/events/envelope.ts';
+import type { Foldable, NewEvent, RecordedEvent } from '../../src/events/envelope.ts';
 import { NetkvmError } from '../../src/events/errors.ts';
 import type { EventLog, LogReader } from '../../src/events/log.ts';
-import { checkpoint, flap, flaps, survey } from './log.samples.ts';
+import { checkpoint, decision, flap, flaps, outcome, survey } from './log.samples.ts';
 
 /** A log under test: `open` a fresh one, `reader` a second view of the same, as another process would have it. */
 export interface Opened {
   readonly log: EventLog;
   reader(): LogReader;
   dispose(): void;
+}
+
+/** Events that a store was given, the first of them numbered `from`. */
+export interface Kept {
+  /** What the store has, from a number on; whole, and as a fold gets it. */
+  read(from: number): Promise<RecordedEvent[]>;
+  fold(from: number): Promise<Foldable[]>;
+  dispose(): void;
+}
+export interface Keeping {
+  keep(events: readonly NewEvent[]): Promise<Kept>;
+  /** A reader that begins while the store is empty, and ends when it has all that was written before `end`. */
+  live(): { read: AsyncIterable<RecordedEvent>; write(events: readonly NewEvent[]): Promise<void>; end(): void };
 }
 
 export const codeOf = (work: () => unknown): string => {
@@ -29,7 +43,101 @@ const take = async (events: AsyncIterable<RecordedEvent>, count: number, stop: A
   return taken;
 };
 
+export const keepingContract = (name: string, { keep, live }: Keeping): void => {
+  describe(`the contract of keeping: ${name}`, () => {
+    const kept = async <T>(events: readonly NewEvent[], look: (kept: Kept) => Promise<T>): Promise<T> => {
+      const store = await keep(events);
+      try {
+        return await look(store);
+      } finally {
+        store.dispose();
+      }
+    };
+
+    test('what was written is read back whole, numbered from 1, under one log id', async () => {
+      const events = [flap(1), checkpoint(2), survey(3, 2), decision(4, 'd3.0', 3), outcome(5, 'd3.0', 4)];
+      await kept(events, async ({ read }) => {
+        const there = await read(1);
+        expect(there.map(({ seq }) => seq)).toEqual([1, 2, 3, 4, 5]);
+        for (const [index, event] of events.entries()) expect(there[index]).toMatchObject(event);
+        expect(await read(3)).toEqual(there.slice(2));
+        expect(await read(6)).toEqual([]);
+        expect(new Set(there.map(({ logId }) => logId)).size).toBe(1);
+      });
+    });
+
+    test('a fold gets the same events, over page borders and large events', async () => {
+      await kept([...flaps(1, 1000), survey(1001, 500), ...flaps(1002, 700), survey(1702, 1)], async ({ read, fold }) => {
+        const folded = await fold(500);
+        expect(folded).toEqual((await read(500)).map(({ seq, type, mono_ns, data }) => ({ seq, type, mono_ns, data })));
+        expect(folded).toHaveLength(1203);
+      });
+    });
+
+    test('nanoseconds keep all their digits', async () => {
+      const clocks = { mono_ns: '9223372036854775807', boot_ns: '-9223372036854775808', wall_ns: '9007199254740993' };
+      await kept([{ ...flap(1), ...clocks }], async ({ read, fold }) => {
+        expect((await read(1))[0]).toMatchObject(clocks);
+        expect((await fold(1))[0]?.mono_ns).toBe(clocks.mono_ns);
+      });
+    });
+
+    test('a reader gets what is written while it reads, in order', async () => {
+      const { read, write, end } = live();
+      const seqs: number[] = [];
+      const reading = (async () => {
+        for await (const { seq } of read) seqs.push(seq);
+      })();
+      await write(flaps(1, 5000));
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      await write(flaps(5001, 3));
+      await write(flaps(5004, 2));
+      end();
+      await reading;
+      expect(seqs).toEqual(Array.from({ length: 5005 }, (_, index) => index + 1));
+    });
+  });
+};
+
+/** A log that is written in place, as a store that keeps. */
+const inPlace = (open: () => Opened): Keeping => ({
+  keep: async (events) => {
+    const { log, reader, dispose } = open();
+    log.append(events, 0);
+    const view = reader();
+    return {
+      read: async (from) => [...view.read(from)],
+      fold: async (from) => [...view.fold(from)].flat(),
+      dispose: () => {
+        view.close();
+        dispose();
+      },
+    };
+  },
+  live: () => {
+    const { log, reader, dispose } = open();
+    const view = reader();
+    const stop = new AbortController();
+    let [seen, last] = [0, Infinity];
+    const read = async function* () {
+      for await (const event of view.follow(1, stop.signal)) {
+        yield event;
+        seen = event.seq;
+        if (seen >= last) break;
+      }
+      view.close();
+      dispose();
+    };
+    const end = () => {
+      last = log.head();
+      if (seen >= last) stop.abort();
+    };
+    return { read: read(), write: async (events) => void log.append(events, log.head()), end };
+  },
+});
+
 export const logContract = (name: string, open: () => Opened): void => {
+  keepingContract(name, inPlace(open));
   describe(`the contract of a log: ${name}`, () => {
     let opened: Opened;
     beforeEach(() => {
@@ -58,14 +166,6 @@ export const logContract = (name: string, open: () => Opened): void => {
       expect([...log.read(4)]).toEqual([]);
       expect(new Set(written.map(({ logId }) => logId))).toEqual(new Set([log.logId]));
       expect(log.head()).toBe(3);
-    });
-
-    test('a fold gets the same events in pages, over page borders and large events', () => {
-      const { log } = opened;
-      log.append([...flaps(1, 1000), survey(1001, 500), ...flaps(1002, 700), survey(1702, 1)], 0);
-      const folded = [...log.fold(500)].flat();
-      expect(folded).toEqual([...log.read(500)].map(({ seq, type, mono_ns, data }) => ({ seq, type, mono_ns, data })));
-      expect(folded).toHaveLength(1203);
     });
 
     test('reading goes to the head at the time of the call, not further', () => {
@@ -114,14 +214,6 @@ export const logContract = (name: string, open: () => Opened): void => {
         expect(() => log.append([flap(1), event as never], 0)).toThrow(/event 2 is not valid/);
         expect(log.head()).toBe(0);
       }
-    });
-
-    test('nanoseconds keep all their digits', () => {
-      const { log } = opened;
-      const clocks = { mono_ns: '9223372036854775807', boot_ns: '-9223372036854775808', wall_ns: '9007199254740993' };
-      log.append([{ ...flap(1), ...clocks }], 0);
-      expect([...log.read(1)][0]).toMatchObject(clocks);
-      expect([...log.fold(1)][0]?.[0]?.mono_ns).toBe(clocks.mono_ns);
     });
 
     test('a follower gets the backlog, then what is appended, until it is told to stop', async () => {

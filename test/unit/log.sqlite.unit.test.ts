@@ -1,6 +1,6 @@
 // The embedded log beyond the contract: who wrote, layout versions, permissions, large events, a full database, readers
 // beside the writer and after it.
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { databaseIn, openLog, openReader } from '../../src/adapters/log/sqlite.t
 import { MAX_APPEND } from '../../src/adapters/log/writer.ts';
 import { NetkvmError } from '../../src/events/errors.ts';
 import { codeOf, logContract } from './log.contract.ts';
-import { checkpoint, flap, flaps, survey } from './log.samples.ts';
+import { checkpoint, decision, flap, flaps, outcome, recorded, survey } from './log.samples.ts';
 
 const me = { bootId: 'boot-1', machineId: 'machine-1' };
 const newFolder = () => mkdtempSync(join(tmpdir(), 'netkvm-log-'));
@@ -125,6 +125,37 @@ test('an event of a newer schema is not guessed at', () => {
   expect(codeOf(() => [...reader.read(1)])).toBe('log.newer');
   expect(codeOf(() => [...reader.fold(1)])).toBe('log.newer');
   reader.close();
+});
+
+test('a log of the first layout is brought up to the present one with everything in it', () => {
+  // Written by the program of that time: two runs, pruned once.
+  raw(readFileSync(new URL('layouts/1.sql', import.meta.url), 'utf8'));
+  expect(codeOf(() => openReader(dir))).toBe('log.missing');
+  const { log, setAside } = openLog(dir, { ...me, bootId: 'boot-2' });
+  expect(setAside).toBeNull();
+  const events = recorded([checkpoint(4), survey(5, 2), ...flaps(6, 2), decision(8, 'd7.0', 7), outcome(9, 'd7.0', 8)], 4, {
+    logId: '4bf4001e-23a7-4764-b837-8093a219e646',
+    bootId: 'boot-1',
+  });
+  const expected = events.map((event) => (event.seq < 8 ? event : { ...event, bootId: 'boot-2' }));
+  expect([...log.read(1)]).toEqual(expected);
+  expect([log.first(), log.checkpoint(), log.head(), log.logId, log.cloned]).toEqual([4, 4, 9, events[0]?.logId, false]);
+  // What came with later layouts works on it.
+  expect(log.forwarded()).toBeNull();
+  log.noteForwarded({ logId: log.logId, seq: 7, revision: 3 });
+  log.append([flap(10)], 9);
+  expect(log.forwarded()).toEqual({ logId: log.logId, seq: 7, revision: 3 });
+  log.close();
+  const schemaOf = (path: string) => {
+    const db = new DatabaseSync(path, { readOnly: true });
+    const rows = db.prepare('SELECT type, name, tbl_name FROM sqlite_schema ORDER BY name').all();
+    const version = db.prepare('PRAGMA user_version').get();
+    db.close();
+    return { rows, version };
+  };
+  const fresh = join(dir, 'fresh');
+  openLog(fresh, me).log.close();
+  expect(schemaOf(databaseIn(dir))).toEqual(schemaOf(databaseIn(fresh)));
 });
 
 test('layout steps run once each, in order, and a failing one leaves the version before it', () => {
