@@ -7,7 +7,7 @@ import { makeFolder } from '../adapters/log/files.ts';
 import { takeLock, type WriterLock } from '../adapters/log/lock.ts';
 import { guarded } from '../adapters/log/node-sqlite.ts';
 import { bootId, machineId } from './machine-facts.ts';
-import type { LogPlace } from './service-log.ts';
+import type { LogPlace } from './settings.ts';
 
 const open = ({ log, credentialsFile, stateDir }: LogPlace, boot: string, lock: WriterLock | null): RemoteLog =>
   RemoteLog.open(connectionOf(log, credentialsFile), { logId: remoteLogId(machineId(), resolve(stateDir)), bootId: boot }, lock);

@@ -6,13 +6,10 @@ import { type OpenedLog, openLog } from '../adapters/log/sqlite.ts';
 import type { Identity, SqliteLog } from '../adapters/log/writer.ts';
 import { NetkvmError } from '../events/errors.ts';
 import type { Lines } from './lines.ts';
-import type { Settings } from './settings.ts';
+import type { LogPlace, Settings } from './settings.ts';
 
 /** How long the end of the service waits for the copy to get the last events. */
 const DRAIN_MS = 300;
-
-/** The settings that say where the log is. */
-export type LogPlace = Pick<Settings, 'log' | 'credentialsFile' | 'stateDir'>;
 
 /** Opens the log as its one writer, without a copy. Throws `log.*`, `config.*`, `kurrentdb.*`. */
 export const openWriter = async (place: LogPlace, identity: Identity): Promise<OpenedLog> =>

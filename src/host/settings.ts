@@ -32,6 +32,9 @@ export interface Settings {
   readonly forwardedEvents: number;
 }
 
+/** Those that say where the log is. */
+export type LogPlace = Pick<Settings, 'log' | 'credentialsFile' | 'stateDir'>;
+
 export const SETTINGS: { readonly [K in keyof Settings]: Setting } = {
   stateDir: {
     initial: '',

@@ -10,21 +10,25 @@ import { checkpoint, decision, flap, flaps, outcome, survey } from './log.sample
 /** A log under test: `open` a fresh one, `reader` a second view of the same, as another process would have it. */
 export interface Opened {
   readonly log: EventLog;
-  reader(): LogReader;
-  dispose(): void;
+  readonly reader: () => LogReader;
+  readonly dispose: () => void;
 }
 
 /** Events that a store was given, the first of them numbered `from`. */
 export interface Kept {
   /** What the store has, from a number on; whole, and as a fold gets it. */
-  read(from: number): Promise<RecordedEvent[]>;
-  fold(from: number): Promise<Foldable[]>;
-  dispose(): void;
+  readonly read: (from: number) => Promise<RecordedEvent[]>;
+  readonly fold: (from: number) => Promise<Foldable[]>;
+  readonly dispose: () => void;
 }
 export interface Keeping {
-  keep(events: readonly NewEvent[]): Promise<Kept>;
+  readonly keep: (events: readonly NewEvent[]) => Promise<Kept>;
   /** A reader that begins while the store is empty, and ends when it has all that was written before `end`. */
-  live(): { read: AsyncIterable<RecordedEvent>; write(events: readonly NewEvent[]): Promise<void>; end(): void };
+  readonly live: () => {
+    readonly read: AsyncIterable<RecordedEvent>;
+    readonly write: (events: readonly NewEvent[]) => Promise<void>;
+    readonly end: () => void;
+  };
 }
 
 export const codeOf = (work: () => unknown): string => {

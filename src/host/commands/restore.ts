@@ -12,7 +12,8 @@ import { openLogger } from '../lines.ts';
 import { configurationOf, openLogOf, pairOption, servicePid, tellLog, untilMet } from '../look.ts';
 import { hostFacts, machineId } from '../machine-facts.ts';
 import { systemPlatform } from '../platforms.ts';
-import { type LogPlace, openWriter } from '../service-log.ts';
+import { openWriter } from '../service-log.ts';
+import type { LogPlace } from '../settings.ts';
 import { Service } from '../service.ts';
 import { packageVersion } from './version.ts';
 
