@@ -5,7 +5,8 @@
 import type { Fleet, LogThere } from '../src/adapters/kurrentdb/fleet.ts';
 import type { FleetEvent } from '../src/adapters/kurrentdb/mapping.ts';
 import type { RecordedEvent } from '../src/events/envelope.ts';
-import { Guest, type Step } from '../src/machines/guest.ts';
+import { Guest } from '../src/machines/guest.ts';
+import type { Step } from '../src/machines/step.ts';
 
 /** What is said of one log at most. */
 const COMPLAINTS_MAX = 20;
