@@ -302,7 +302,7 @@ export const COMMANDS: readonly Command[] = [
   },
   {
     name: 'fleet replay',
-    summary: 'Fold the logs on a KurrentDB server again, one after the other: what happened in each, with findings.',
+    summary: 'Fold the logs on a KurrentDB server again: what happened in each, with findings.',
     options: [PAIR, CHECKPOINT, ...FLEET_OPTIONS],
     exclusive: FLEET_EXCLUSIVE,
     examples: [
