@@ -1,5 +1,5 @@
 // The service manager of an operating system, as far as `netkvm install`, `uninstall` and `query` need it. One class per
-// operating system (linux/systemd.ts); what a command says and in which order it does things is the host's matter.
+// operating system (linux/systemd.ts, windows/service.ts); what a command says and in which order it does things is the host's matter.
 
 /** What the service manager is to start: an interpreter and its script, both absolute. */
 export interface Program {
@@ -24,6 +24,21 @@ export interface InstallationState {
   readonly restarts: number;
   /** What the service says of itself, and why it ended when it failed. */
   readonly text: string | null;
+  /** Windows: the driver package's own service; null where there is none. */
+  readonly original?: OriginalState | null;
+}
+
+export interface OriginalState {
+  readonly name: string;
+  readonly state: RunState;
+  readonly startType: string;
+  /** We have disabled it, and owe it its start type. */
+  readonly takenOver: boolean;
+}
+
+export interface InstallOptions {
+  /** Windows: stop and disable the driver package's own service, until `remove` gives it back. */
+  readonly takeOver?: boolean;
 }
 
 /** What was done, in the words of the command's output; nothing where all was so already. */
@@ -33,7 +48,7 @@ export type Change = string;
 export interface Installation {
   query(): Promise<InstallationState>;
   /** Defines the service, enables it, and starts it; resolves when it is ready. */
-  install(): Promise<Change[]>;
+  install(options?: InstallOptions): Promise<Change[]>;
   /** Ends the service and keeps it from starting with the system. */
   stop(): Promise<Change[]>;
   /** Removes the definition of a stopped service. */

@@ -16,6 +16,8 @@ export const EXIT = {
   rebootRequired: 10,
 } as const;
 export type ExitName = keyof typeof EXIT;
+/** What the original tools say instead, when called by their names (winerror.h): ERROR_INVALID_PARAMETER, ERROR_SUCCESS_REBOOT_REQUIRED. */
+export const ORIGINAL_EXIT = { invalidParameter: 87, rebootRequired: 3010 } as const;
 
 interface ErrorEntry {
   readonly exit: ExitName;

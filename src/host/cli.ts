@@ -1,8 +1,9 @@
 // One call of the command line, from words to exit code, without touching the process: main.ts runs it on the real
 // streams, tests on others. What a user did wrong or met is one line and its exit code; anything else is a fault of ours
 // and shows its stack.
-import { EXIT, NetkvmError } from '../events/errors.ts';
+import { EXIT } from '../events/errors.ts';
 import { readArguments } from './arguments.ts';
+import { report } from './report.ts';
 import type { Command, Io, Run } from './command.ts';
 
 // A short command must not pay for what it does not use: each is loaded when it runs.
@@ -33,6 +34,7 @@ const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run }>>> = 
   dump: () => import('./commands/parameters.ts'),
   netsh: () => import('./commands/shell.ts'),
   shell: () => import('./commands/shell.ts'),
+  netkvmco: () => import('./commands/netkvmco.ts'),
   version: () => import('./commands/version.ts'),
   help: () => import('./commands/help.ts'),
 };
@@ -46,18 +48,6 @@ export const loadRun = async ({ name }: Command): Promise<Run> => {
 
 const write = (stream: NodeJS.WritableStream, text: string): void => {
   stream.write(text);
-};
-
-/** The lines and the exit code for anything that was thrown. */
-export const report = (error: unknown, io: Pick<Io, 'stderr'>): number => {
-  if (error instanceof NetkvmError) {
-    // One line, whatever a file name or a message of the system holds.
-    write(io.stderr, `netkvm: ${error.line.replaceAll(/\p{Cc}+/gu, ' ')}\n`);
-    return error.exit;
-  }
-  const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  write(io.stderr, `netkvm: internal fault, please report it with this:\n${stack}\n`);
-  return EXIT.fault;
 };
 
 /** Runs `netkvm WORDS`; never throws. */

@@ -86,6 +86,7 @@ export const COMMANDS: readonly Command[] = [
         range: [0, 4_294_967_295],
         meaning: 'What happens by chance in the simulated guest; 1 unless given. The same seed is the same guest.',
       },
+      { name: 'service', meaning: 'Windows: run as the service that the service control manager starts; nothing else does.' },
       { name: 'log-level', value: 'LEVEL', choices: LOG_LEVELS, meaning: 'Least severity of the lines that are written.' },
       { name: 'json', meaning: 'Write log lines as JSON on a terminal, too.' },
     ],
@@ -382,7 +383,13 @@ export const COMMANDS: readonly Command[] = [
     name: 'install',
     alias: 'i',
     summary: 'Install the service: define it, let it start with the system, and start it.',
-    options: [JSON_OUT],
+    options: [
+      {
+        name: 'take-over',
+        meaning: 'Windows: stop and disable the driver package’s own service, netkvmp; uninstall gives it back.',
+      },
+      JSON_OUT,
+    ],
     examples: [['netkvm install', 'again after an upgrade: what is right already stays']],
     exits: ['done', 'usage', 'configuration', 'notPermitted', 'refused'],
   },
@@ -504,6 +511,18 @@ export const COMMANDS: readonly Command[] = [
       ['netkvm shell -f parameters.txt', 'a batch'],
     ],
     exits: ['done', 'usage', 'notPermitted', 'refused', 'rebootRequired'],
+  },
+  {
+    name: 'netkvmco',
+    summary: 'Be the original configuration tool: its verbs, its lines, its exit codes (87, 3010).',
+    positionals: [{ name: 'WORD', words: 32, meaning: 'Words as netkvmco takes them; none lists them.', empty: true }],
+    options: [],
+    verbatim: true,
+    examples: [
+      ['netkvm netkvmco show devices', 'a program called netkvmco that is this one does the same'],
+      ['netkvm netkvmco setparam 0 *RSS 1', 'silent, or 87 and the help'],
+    ],
+    exits: ['done', 'usage'],
   },
   {
     name: 'config check',

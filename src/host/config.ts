@@ -2,6 +2,7 @@
 // may stand in the file, and may be overridden on the command line; `origins` says for each where its value came from.
 // Anything that is not understood is an error that names file, line, key, value and range: a service that guesses what a
 // typing error meant would change somebody's network on a guess.
+import { createHash } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import type { Policy } from '../events/catalogue.ts';
@@ -51,9 +52,18 @@ const defaultStateDir = (at: Surroundings): string => {
   return join(state !== undefined && isAbsolute(state) ? state : join(at.env['HOME'] ?? '/', '.local/state'), 'netkvm-failover');
 };
 
-/** The socket of the system's service is where systemd makes it a folder, and where a read-only disk does no harm. */
-const runtimeDir = (stateDir: string, at: Surroundings): string =>
-  at.platform !== 'win32' && at.uid === 0 && stateDir === defaultStateDir(at) ? '/run/netkvm-failover' : stateDir;
+/**
+ * The socket of the system's service is where systemd makes it a folder, and where a read-only disk does no harm. On Windows
+ * it is a named pipe, which only administrators, the system and whoever made it may write to (its default descriptor).
+ */
+const defaultSocket = (stateDir: string, at: Surroundings): string => {
+  const isSystems = stateDir === defaultStateDir(at);
+  if (at.platform === 'win32') {
+    const own = createHash('sha256').update(stateDir.toLowerCase()).digest('hex').slice(0, 12);
+    return `\\\\.\\pipe\\netkvm-failover${isSystems ? '' : `-${own}`}`;
+  }
+  return join(at.uid === 0 && isSystems ? '/run/netkvm-failover' : stateDir, 'control.sock');
+};
 
 /** The file's text; null when it does not exist. Errors: `config.unreadable`, `config.syntax` (not UTF-8). */
 const readText = (path: string): string | null => {
@@ -147,7 +157,7 @@ export const loadConfig = (path?: string | null, overrides: Overrides = {}, at: 
   origins['pairs'] = source !== null && pairs.length > 0 ? `file:${source.where('pairs.0')}` : 'default';
   const settings = values.service as unknown as Settings;
   const stateDir = settings.stateDir || defaultStateDir(at);
-  const controlSocket = settings.controlSocket || join(runtimeDir(stateDir, at), 'control.sock');
+  const controlSocket = settings.controlSocket || defaultSocket(stateDir, at);
   return deepFreeze({
     file: source?.path ?? null,
     settings: { ...settings, stateDir, controlSocket },

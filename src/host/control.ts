@@ -184,16 +184,23 @@ const prepareFolder = (path: string): void => {
   throw new NetkvmError('control.unusable', `${folder} could be changed by other users`);
 };
 
+/** A named pipe of Windows: it has no folder, and goes with its process. */
+const isPipe = (path: string): boolean => path.startsWith('\\\\.\\pipe\\');
+
+/** Throws `log.locked` where a live service listens. */
+const mustBeFree = async (path: string): Promise<void> => {
+  const answer = await ping(path, PING_LIMIT_MS);
+  if (!answer.alive) return;
+  const who = answer.pid === null ? 'a process that does not answer' : `process ${answer.pid}`;
+  throw new NetkvmError('log.locked', `another service listens at ${path}: ${who}`);
+};
+
 /** Makes room at `path`: removes the socket of a dead service; a live one, or anything that is no socket, is an error. */
 const clearPath = async (path: string): Promise<void> => {
   const there = lstatSync(path, { throwIfNoEntry: false });
   if (there === undefined) return;
   if (!there.isSocket()) throw new NetkvmError('control.unusable', `${path} exists and is not a socket`);
-  const answer = await ping(path, PING_LIMIT_MS);
-  if (answer.alive) {
-    const who = answer.pid === null ? 'a process that does not answer' : `process ${answer.pid}`;
-    throw new NetkvmError('log.locked', `another service listens at ${path}: ${who}`);
-  }
+  await mustBeFree(path);
   rmSync(path, { force: true });
 };
 
@@ -223,8 +230,11 @@ export const openControl = async (options: ControlOptions): Promise<Control> => 
   if (Buffer.byteLength(path) > PATH_BYTES_MAX) {
     throw new NetkvmError('control.unusable', `${path} is longer than the ${PATH_BYTES_MAX} bytes that a socket's path may have`);
   }
-  prepareFolder(path);
-  await clearPath(path);
+  if (isPipe(path)) await mustBeFree(path);
+  else {
+    prepareFolder(path);
+    await clearPath(path);
+  }
   const handlers: Handlers = { ...options.handlers, ping: async () => ({ pid: process.pid }) };
   const sockets = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true }, (socket) => {

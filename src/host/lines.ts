@@ -11,7 +11,7 @@ import { BECAUSE, type Because, type Severity } from '../machines/reasons.ts';
 import { lineWriter } from './line-writer.ts';
 import { LOG_LEVELS, type LogLevel } from './settings.ts';
 
-type Level = Exclude<LogLevel, 'silent'>;
+export type Level = Exclude<LogLevel, 'silent'>;
 
 export interface Transition {
   readonly mac: string;
@@ -146,6 +146,8 @@ export interface LoggerOptions {
   /** File descriptor, 1 unless given; or, for tests, a function. */
   readonly destination?: number | ((text: string) => void);
   readonly now?: () => Date;
+  /** Is told every line of level `info` or above, too: the event log of Windows. */
+  readonly also?: (name: LineName, level: Level, text: string) => void;
 }
 
 /** Names of interfaces and texts of the system may hold anything: no control character reaches a terminal. */
@@ -219,7 +221,10 @@ export const openLogger = async (options: LoggerOptions): Promise<Lines> => {
     const kind = LINES[name];
     return (fields) => {
       const lineLevel = typeof kind.level === 'function' ? kind.level(fields) : kind.level;
-      write(lineLevel, kind.mac?.(fields) ?? null, name, fields, kind.text(fields));
+      const [mac, text] = [kind.mac?.(fields) ?? null, kind.text(fields)];
+      write(lineLevel, mac, name, fields, text);
+      if (lineLevel !== 'debug' && lineLevel !== 'trace')
+        options.also?.(name, lineLevel, `${mac ?? 'service'} ${harmless(text)}`);
     };
   };
   const all = Object.fromEntries(LINE_NAMES.map((name) => [name, lineOf(name)])) as {

@@ -14,7 +14,7 @@ const flushed = (stream: NodeJS.WriteStream): Promise<void> =>
   });
 
 const main = async (): Promise<void> => {
-  const { report, runCli } = await import('./cli.ts');
+  const [{ runCli }, { report }] = await Promise.all([import('./cli.ts'), import('./report.ts')]);
   const io: Io = { stdin: process.stdin, stdout: process.stdout, stderr: process.stderr };
   const fault = (error: unknown): void => {
     process.exit(report(error, io));

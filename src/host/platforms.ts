@@ -64,7 +64,12 @@ export const systemPlatform = async ({ receiveBuffer_bytes, survey_ms }: Configu
 
 /** The parameters of this system's network devices. Errors: `platform.unsupported`, `platform.netlink`. */
 export const systemParameters = async (): Promise<ParameterStore> => {
-  if (process.platform !== 'linux')
-    throw new NetkvmError('platform.unsupported', `there is no adapter for ${process.platform} yet`);
-  return new (await import('../adapters/linux/parameters.ts')).LinuxParameters();
+  switch (process.platform) {
+    case 'linux':
+      return new (await import('../adapters/linux/parameters.ts')).LinuxParameters();
+    case 'win32':
+      return new (await import('../adapters/windows/parameters.ts')).WindowsParameters();
+    default:
+      throw new NetkvmError('platform.unsupported', `there is no adapter for ${process.platform}`);
+  }
 };

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { readArguments } from './arguments.ts';
-import { report } from './cli.ts';
+import { report } from './report.ts';
 import { runService } from './commands/run.ts';
 
 /** When the simulated migration is over and its last state has settled. */

@@ -2,8 +2,8 @@
 // ends. The watchdog is fed only while the loop that reads the system turns: a process that merely lives is no service.
 import type { Datapath, Stage } from '../machines/stages.ts';
 
-/** What a service manager takes (adapters/linux/notify.ts). */
-interface Told {
+/** What a service manager takes (adapters/linux/notify.ts, adapters/windows/service-process.ts). */
+export interface Told {
   readonly watchdog_ms: number | null;
   send(...assignments: string[]): boolean;
 }

@@ -7,7 +7,8 @@ import { PassThrough } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { ERRORS, NetkvmError } from '../../src/events/errors.ts';
-import { report, runCli } from '../../src/host/cli.ts';
+import { runCli } from '../../src/host/cli.ts';
+import { report } from '../../src/host/report.ts';
 import { loadRun } from '../../src/host/cli.ts';
 import { COMMANDS } from '../../src/host/commands.ts';
 

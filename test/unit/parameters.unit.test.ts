@@ -6,11 +6,11 @@ import type { Parameter, ParameterDevice, ParameterStore } from '../../src/adapt
 import { readInfParameter } from '../../src/adapters/windows/inf-parameter.ts';
 import { NetkvmError } from '../../src/events/errors.ts';
 import { readArguments } from '../../src/host/arguments.ts';
-import { completions } from '../../src/host/parameter-completion.ts';
-import { ParameterSession, PLAIN, type Manner } from '../../src/host/parameter-orders.ts';
-import { infoText } from '../../src/host/parameter-text.ts';
-import { faultOf, normalised, readNumber, valueOf } from '../../src/host/parameter-values.ts';
-import { cutWords, readWords, VERB_NAMES, verbHelp } from '../../src/host/parameter-words.ts';
+import { completions } from '../../src/host/parameters/completion.ts';
+import { ParameterSession, PLAIN, type Manner } from '../../src/host/parameters/orders.ts';
+import { infoText } from '../../src/host/parameters/text.ts';
+import { faultOf, normalised, readNumber, valueOf } from '../../src/host/parameters/values.ts';
+import { cutWords, readWords, VERB_NAMES, verbHelp } from '../../src/host/parameters/words.ts';
 import { INF_PARAMETERS } from '../fixtures/inf-parameters.ts';
 
 const ALL = INF_PARAMETERS.map((key) => readInfParameter(key, null));

@@ -1,12 +1,13 @@
 // `netkvm install`, `uninstall` and `query`: the service as the system's service manager knows it. Each can be repeated;
 // what is right already is left alone. The log and the configuration are never touched.
 import { realpathSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { Change, Installation, InstallationState, Program } from '../../adapters/installation.ts';
 import { EXIT, NetkvmError } from '../../events/errors.ts';
 import type { Arguments, Io, Run } from '../command.ts';
-import { loadConfig } from '../config.ts';
+import { defaultFile, loadConfig } from '../config.ts';
 
 /** This program: the same Node, and the script that started it, wherever links led to it. */
 const thisProgram = (): Program => ({
@@ -14,8 +15,10 @@ const thisProgram = (): Program => ({
   script: realpathSync(process.argv[1] ?? fileURLToPath(import.meta.url)),
 });
 
+/** Windows says itself who may. */
 const mustBeRoot = (): void => {
-  if (process.geteuid?.() !== 0) throw new NetkvmError('service.notPermitted', 'This needs root.');
+  if (process.platform !== 'win32' && process.geteuid?.() !== 0)
+    throw new NetkvmError('service.notPermitted', 'This needs root.');
 };
 
 /** Folder of the log; where only a question is asked, a broken configuration is no reason not to answer. */
@@ -30,21 +33,35 @@ const stateDir = (asking: boolean): string => {
 
 /** Errors: `config.*`, `platform.unsupported`, `service.noManager`. */
 const open = async (asking = false): Promise<Installation> => {
-  if (process.platform !== 'linux')
-    throw new NetkvmError('platform.unsupported', `on ${process.platform} the service cannot be installed yet`);
-  const { Systemd } = await import('../../adapters/linux/systemd.ts');
-  return new Systemd({ program: thisProgram(), stateDir: stateDir(asking) });
+  switch (process.platform) {
+    case 'linux': {
+      const { Systemd } = await import('../../adapters/linux/systemd.ts');
+      return new Systemd({ program: thisProgram(), stateDir: stateDir(asking) });
+    }
+    case 'win32': {
+      const { WindowsService } = await import('../../adapters/windows/service.ts');
+      return new WindowsService({ program: thisProgram(), dataDir: dirname(defaultFile()) });
+    }
+    default:
+      throw new NetkvmError('platform.unsupported', `on ${process.platform} the service cannot be installed`);
+  }
+};
+
+const originalLine = ({ original }: InstallationState): string => {
+  if (!original) return '';
+  const { name, state, startType, takenOver } = original;
+  return `the original service ${name}: ${state}, ${startType}${takenOver ? ', taken over' : ''}\n`;
 };
 
 const lineOf = (state: InstallationState): string => {
   const { installed, definition, current, enabled, pid, restarts, text } = state;
-  if (installed === 'no') return 'The service is not installed.\n';
+  if (installed === 'no') return `The service is not installed.\n${originalLine(state)}`;
   const parts = [
     `${definition}${installed === 'package' ? ', of a package' : current ? '' : ', not what `netkvm install` would write now'}`,
     enabled ? 'starts with the system' : 'does not start with the system',
     `${state.state}${pid === null ? '' : ` as pid ${pid}`}${restarts > 0 ? `, restarted ${restarts} times` : ''}`,
   ];
-  return `${parts.join('\n')}\n${text === null ? '' : `${text}\n`}`;
+  return `${parts.join('\n')}\n${text === null ? '' : `${text}\n`}${originalLine(state)}`;
 };
 
 const tell = (args: Arguments, io: Io, changes: readonly Change[], state: InstallationState): void => {
@@ -60,7 +77,10 @@ const tell = (args: Arguments, io: Io, changes: readonly Change[], state: Instal
 const install: Run = async (args, io) => {
   mustBeRoot();
   const installation = await open();
-  const changes = await installation.install();
+  const takeOver = args.flag('take-over');
+  if (takeOver && process.platform !== 'win32')
+    throw new NetkvmError('usage.command', '--take-over is for Windows, where the driver package has a service of its own');
+  const changes = await installation.install({ takeOver });
   tell(args, io, changes, await installation.query());
   return EXIT.done;
 };

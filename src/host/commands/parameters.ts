@@ -2,8 +2,8 @@
 // printed in the lines of the original tool, or as JSON. What is wrong with stored values goes to standard error.
 import { NetkvmError } from '../../events/errors.ts';
 import type { Arguments, Io, Run } from '../command.ts';
-import { ParameterSession, PLAIN, type Manner } from '../parameter-orders.ts';
-import { readOrder, type Verb } from '../parameter-words.ts';
+import { ParameterSession, PLAIN, type Manner } from '../parameters/orders.ts';
+import { readOrder, type Verb } from '../parameters/words.ts';
 import { systemParameters } from '../platforms.ts';
 
 const mannerOf = (args: Arguments): Manner =>

@@ -8,13 +8,13 @@ import { type Configuration, loadConfig } from '../config.ts';
 import { openControl, type Handlers } from '../control.ts';
 import { type Copying, openServiceLog } from '../service-log.ts';
 import { interrupted } from '../interrupt.ts';
-import { openLogger, type Lines } from '../lines.ts';
+import { type LoggerOptions, openLogger, type Lines } from '../lines.ts';
 import { Meters, metricsText } from '../metrics.ts';
 import { hostFacts, machineId } from '../machine-facts.ts';
 import { operatorHandlers } from '../operator.ts';
 import { choosePlatform } from '../platforms.ts';
 import { Service } from '../service.ts';
-import { Supervision } from '../supervision.ts';
+import { statusText, Supervision, type Told } from '../supervision.ts';
 import type { Settings } from '../settings.ts';
 import { packageVersion } from './version.ts';
 
@@ -98,6 +98,12 @@ interface RunOptions {
   readonly until?: AbortSignal;
   /** SIGHUP ends the service: it belongs to a terminal, not to a service manager. */
   readonly endsOnHangup?: boolean;
+  /** The service manager, where it is not the one that the environment names. */
+  readonly told?: Told;
+  /** Is told the lines, too. */
+  readonly also?: LoggerOptions['also'];
+  /** Handed what the service shows of itself, once it runs. */
+  readonly onRunning?: (status: () => string) => void;
 }
 
 /** The control socket; without it the service still does its work. */
@@ -137,8 +143,9 @@ const hurry = async (priority: number, lines: Lines): Promise<void> => {
 };
 
 /** The service manager that started this process, if one did. */
-const superviseBy = async (platform: Platform): Promise<Supervision> => {
-  const told = process.env['NOTIFY_SOCKET'] ? (await import('../../adapters/linux/notify.ts')).openNotify() : null;
+const superviseBy = async (platform: Platform, given: Told | undefined): Promise<Supervision> => {
+  const isWaitedFor = given === undefined && Boolean(process.env['NOTIFY_SOCKET']);
+  const told = isWaitedFor ? (await import('../../adapters/linux/notify.ts')).openNotify() : (given ?? null);
   return new Supervision(told, () => platform.turns?.());
 };
 
@@ -153,7 +160,11 @@ export const runService = async (args: Arguments, options: RunOptions = {}): Pro
   const configuration = configured(args);
   const { settings, file } = configuration;
   const asJson = args.flag('json') ? true : options.json;
-  const lines = await openLogger({ level: settings.logLevel, ...(asJson === undefined ? {} : { json: asJson }) });
+  const lines = await openLogger({
+    level: settings.logLevel,
+    ...(asJson === undefined ? {} : { json: asJson }),
+    ...(options.also === undefined ? {} : { also: options.also }),
+  });
   const { platform, policy } = await choosePlatform(args, configuration);
   // Before the log is opened: a signal that comes while it is read ends the service as cleanly as any other.
   const signal = interrupted();
@@ -171,7 +182,7 @@ export const runService = async (args: Arguments, options: RunOptions = {}): Pro
     config: file,
   });
   await hurry(settings.realtimePriority, lines);
-  const supervision = await superviseBy(platform);
+  const supervision = await superviseBy(platform, options.told);
   const meters = new Meters();
   const service = new Service({ platform, ...log, settings, policy, lines, version, host: hostFacts(), supervision, meters });
   const stopping = new AbortController();
@@ -181,6 +192,7 @@ export const runService = async (args: Arguments, options: RunOptions = {}): Pro
   const metrics = await metricsOf(settings, service, meters, platform, lines);
   const both = AbortSignal.any([signal, stopping.signal, ...(options.until === undefined ? [] : [options.until])]);
   const release = stayAlive();
+  options.onRunning?.(() => statusText([...service.story.guest.pairs.values()].map(({ mac, shown }) => ({ mac, ...shown }))));
   try {
     await new Promise<void>((resolve, reject) => {
       both.addEventListener('abort', () => resolve());
@@ -199,4 +211,7 @@ export const runService = async (args: Arguments, options: RunOptions = {}): Pro
   return EXIT.done;
 };
 
-export const run: Run = (args) => runService(args);
+export const run: Run = async (args) => {
+  if (!args.flag('service')) return runService(args);
+  return (await import('../windows-service.ts')).runAsService((options) => runService(args, options));
+};

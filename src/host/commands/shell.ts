@@ -5,12 +5,12 @@ import { createReadStream } from 'node:fs';
 import { createInterface, type Interface } from 'node:readline';
 import { createInterface as createTalk } from 'node:readline/promises';
 import { EXIT, NetkvmError } from '../../events/errors.ts';
-import { report } from '../cli.ts';
+import { report } from '../report.ts';
 import type { Io, Run } from '../command.ts';
-import { ParameterSession, PLAIN } from '../parameter-orders.ts';
-import { completions } from '../parameter-completion.ts';
-import { readHead } from '../parameter-text.ts';
-import { cutWords, readWords, usageText } from '../parameter-words.ts';
+import { ParameterSession, PLAIN } from '../parameters/orders.ts';
+import { completions } from '../parameters/completion.ts';
+import { readHead } from '../parameters/text.ts';
+import { cutWords, readWords, usageText } from '../parameters/words.ts';
 import { systemParameters } from '../platforms.ts';
 import { tellingOf } from './parameters.ts';
 

@@ -83,6 +83,7 @@ const DRIVER =
 /** What is built of src/, and how; `-l` libraries come last. */
 const TARGETS: readonly (readonly [target: string, options: readonly string[], sources: string, libraries: string])[] = [
   ['wrun.exe', ['-municode'], 'wrun.c', ''],
+  ['netkvmps.exe', [], 'netkvmps.c', '-ladvapi32'],
   ['netkvmd.sys', DRIVER, 'netkvmd.c', '-lntoskrnl'],
   ['labpnp.sys', DRIVER, 'labpnp.c', '-lntoskrnl'],
   ['netcfgdouble.dll', ['-shared'], 'netcfgdouble.c netcfgdouble.def', '-lole32 -ladvapi32'],

@@ -1,7 +1,7 @@
 // What a word of the shell could be: verbs, then devices by index or MAC, then names and values of parameters.
-import type { ParameterSession } from './parameter-orders.ts';
-import { faultOf } from './parameter-values.ts';
-import { quoted, VERB_NAMES, VERBS, type Verb, readWords } from './parameter-words.ts';
+import type { ParameterSession } from './orders.ts';
+import { faultOf } from './values.ts';
+import { quoted, VERB_NAMES, VERBS, type Verb, readWords } from './words.ts';
 
 const FIRSTS = [...new Set([...VERB_NAMES.map((verb) => verb.split(' ', 1)[0]!), 'help', 'exit'])];
 const SHOWN = VERB_NAMES.flatMap((verb) => (verb.startsWith('show ') ? [verb.slice(5)] : []));

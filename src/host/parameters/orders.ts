@@ -1,10 +1,10 @@
 // Carries out what the parameter commands ask for, on the store of this system. Devices are named by index, MAC, name or
 // instance id; an index that was shown once must still mean the same device. Before an MTU or a MAC is written it is held
 // against the other device of the pair: a pair whose members disagree is none any more.
-import type { Parameter, ParameterStore } from '../adapters/parameters.ts';
-import { EXIT, NetkvmError } from '../events/errors.ts';
-import { parseMac } from '../events/mac.ts';
-import { didYouMean } from './nearest.ts';
+import type { Parameter, ParameterStore } from '../../adapters/parameters.ts';
+import { EXIT, NetkvmError } from '../../events/errors.ts';
+import { parseMac } from '../../events/mac.ts';
+import { didYouMean } from '../nearest.ts';
 import {
   deviceDocument,
   deviceText,
@@ -14,9 +14,9 @@ import {
   NO_DEVICES,
   parameterDocument,
   parameterText,
-} from './parameter-text.ts';
-import { faultOf, normalised, valueOf } from './parameter-values.ts';
-import type { Order } from './parameter-words.ts';
+} from './text.ts';
+import { faultOf, normalised, valueOf } from './values.ts';
+import type { Order } from './words.ts';
 
 /** Bytes of an Ethernet header, which *JumboPacket counts and an MTU does not. */
 const HEADER_BYTES = 14;

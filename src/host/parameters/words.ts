@@ -1,8 +1,8 @@
 // The words of the parameter commands, as `netkvm netsh`, `netkvm shell`, batch files and the original tool's name take
 // them: verbs by any beginning that is theirs alone, arguments in order or by tag (idx=, param=, value=), and the help that
 // `?` gives. Nothing here acts. The layout of the help is that of the original tool; the words are our own.
-import { NetkvmError } from '../events/errors.ts';
-import { didYouMean } from './nearest.ts';
+import { NetkvmError } from '../../events/errors.ts';
+import { didYouMean } from '../nearest.ts';
 
 export type Tag = 'idx' | 'param' | 'value';
 interface VerbEntry {

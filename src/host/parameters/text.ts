@@ -1,7 +1,7 @@
 // How devices and parameters are written: the lines of the original tool, which scripts parse, and the same as JSON. Pure.
-import type { Parameter, ParameterDevice, ParameterType } from '../adapters/parameters.ts';
-import { faultOf, valueOf } from './parameter-values.ts';
-import { quoted } from './parameter-words.ts';
+import type { Parameter, ParameterDevice, ParameterType } from '../../adapters/parameters.ts';
+import { faultOf, valueOf } from './values.ts';
+import { quoted } from './words.ts';
 
 export interface Indexed {
   readonly index: number;
