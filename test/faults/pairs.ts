@@ -6,7 +6,7 @@ import { add, at, FOREIGN_MAC, nic } from '../../src/adapters/simulated/script.t
 import { WindowsKernel } from '../../src/adapters/simulated/windows-kernel.ts';
 import { parseMac } from '../../src/events/mac.ts';
 import { bondOnly, cli, type Fault, inFolder, LATE_BIND, live, plug, standby, trioOnly, windows } from './given.ts';
-import { ParameterSession } from '../../src/host/parameter-orders.ts';
+import { ParameterSession } from '../../src/host/parameters/orders.ts';
 import { acting, adapter, appeared, bonded, MAC, surveyed, Teller } from '../given.ts';
 import { ordered, Registry } from './parameters.ts';
 

@@ -5,8 +5,8 @@ import type { Parameter, ParameterDevice, ParameterStore } from '../../src/adapt
 import { type InfKey, readInfParameter } from '../../src/adapters/windows/inf-parameter.ts';
 import { readArguments } from '../../src/host/arguments.ts';
 import { COMMANDS } from '../../src/host/commands.ts';
-import { ParameterSession, PLAIN } from '../../src/host/parameter-orders.ts';
-import { cutWords, readWords } from '../../src/host/parameter-words.ts';
+import { ParameterSession, PLAIN } from '../../src/host/parameters/orders.ts';
+import { cutWords, readWords } from '../../src/host/parameters/words.ts';
 import { MAC } from '../given.ts';
 import type { Fault } from './given.ts';
 
