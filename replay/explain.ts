@@ -3,6 +3,8 @@
 import type { DecisionKind } from '../src/events/catalogue.ts';
 import { pairChart } from '../src/machines/chart.ts';
 import type { Entry } from '../src/machines/history.ts';
+import type { HostedPair } from '../src/machines/hosted-pair.ts';
+import { HOST_VIEW, type HostBit, hostFactsOf, migrationChart } from '../src/machines/migration.ts';
 import type { PairState } from '../src/machines/pair-state.ts';
 import type { Finding } from '../src/machines/findings.ts';
 import { BECAUSE, type Because, FINDINGS, type FindingCode, SEVERITIES, type Severity } from '../src/machines/reasons.ts';
@@ -14,7 +16,7 @@ import { adviceOf, missingOf } from './missing.ts';
 
 export interface Explanation {
   readonly mac: string;
-  readonly mode: Mode;
+  readonly mode: Mode | 'host';
   readonly stage: string;
   readonly datapath: string;
   readonly because: Because;
@@ -60,7 +62,8 @@ export interface Explanation {
 
 const RECENT = 12;
 
-const MODES: Readonly<Record<Mode, string>> = {
+const MODES: Readonly<Record<Explanation['mode'], string>> = {
+  host: 'the guest and its hypervisor agree; this is the hypervisor’s side',
   kernel: 'the kernel’s net_failover switches; the service watches',
   bond: 'an active-backup bond carries the addresses',
   netkvm: 'the NETKVM driver and its protocol binding switch',
@@ -88,22 +91,49 @@ const meaningOf = ({ configuration: { stage, leaf } }: PairState): string => {
     .join(' ');
 };
 
-export const explainPair = (pair: PairState, story: Story): Explanation => {
-  const { standby, master, primary, surplus } = pair.roles;
-  const members = [
-    ...(standby === null ? [] : [{ role: 'standby', text: memberText(standby) }]),
-    ...(master === null ? [] : [{ role: 'master', text: memberText(master) }]),
-    ...(primary === null ? [] : [{ role: 'primary', text: memberText(primary) }]),
-    ...surplus.map((adapter) => ({ role: 'left alone', text: memberText(adapter) })),
+const membersOf = ({ roles: { standby, master, primary, surplus } }: PairState) => [
+  ...(standby === null ? [] : [{ role: 'standby', text: memberText(standby) }]),
+  ...(master === null ? [] : [{ role: 'master', text: memberText(master) }]),
+  ...(primary === null ? [] : [{ role: 'primary', text: memberText(primary) }]),
+  ...surplus.map((adapter) => ({ role: 'left alone', text: memberText(adapter) })),
+];
+
+const hostMeaningOf = ({ configuration: { stage, leaf } }: HostedPair): string => {
+  const states = migrationChart.root.states['path']?.states as Record<string, Described & { states?: Record<string, Described> }>;
+  const own = states[stage] ?? states['away']?.states?.[stage];
+  const inner = leaf === stage ? undefined : states[stage]?.states?.[leaf];
+  return [own?.description, inner?.description].filter((part) => part !== undefined).join(' ');
+};
+
+/** What the hypervisor's side knows: QEMU, the VF, and the guest's own word. */
+const sidesOf = ({ vm, monitor, port, guest }: HostedPair) => {
+  const migration = monitor?.migration === 'none' ? 'no migration' : `migration ${monitor?.migration}`;
+  const state = monitor?.incoming === true ? 'waits for the guest' : monitor?.running === true ? 'runs' : 'is stopped';
+  const qemu =
+    monitor?.connected === true ? `${state}, ${migration}, ${monitor.primary ? 'has' : 'lacks'} the primary` : 'no answer';
+  const { vf = null } = port ?? {};
+  const where = vm?.port ?? `${vm?.pf ?? ''} VF ${vm?.vf ?? ''}`;
+  return [
+    { role: 'QEMU', text: qemu },
+    { role: 'VF', text: `${where}: ${vf === null ? 'not there' : `MAC ${vf.mac}, VLAN ${vf.vlan}`}` },
+    {
+      role: 'guest',
+      text: guest === null ? 'no service answers' : `${guest.stage}, datapath ${guest.datapath}, version ${guest.version}`,
+    },
   ];
+};
+
+export const explainPair = (pair: PairState | HostedPair, story: Story): Explanation => {
+  const isHost = pair.mode === 'host';
+  const members = isHost ? sidesOf(pair) : membersOf(pair);
   const findings = story.findings.list(story.end).filter(({ mac }) => mac === null || mac === pair.mac);
   return {
     mac: pair.mac,
     mode: pair.mode,
     ...pair.shown,
-    meaning: meaningOf(pair),
+    meaning: isHost ? hostMeaningOf(pair) : meaningOf(pair),
     members,
-    facts: factsOf(pair.bits),
+    facts: isHost ? hostFactsOf(pair.bits) : factsOf(pair.bits),
     effects: {
       state: pair.configuration.effects,
       hindrance: pair.hindrance,
@@ -112,7 +142,7 @@ export const explainPair = (pair: PairState, story: Story): Explanation => {
       under_way: pair.pending && `${pair.pending.kind} (${pair.pending.id}, attempt ${pair.pending.attempt})`,
     },
     tried: story.tried.list(pair.mac).slice(-RECENT).map(attemptOf),
-    missing: missingOf(pair),
+    missing: isHost ? [] : missingOf(pair),
     todo: todoOf(pair, story, findings),
     history: story.history.of(pair.mac).slice(-RECENT),
     findings: findings.slice(-RECENT).map(({ code, severity, until_seq, text }) => ({
@@ -136,10 +166,15 @@ const attemptOf = ({ decision: { kind, attempt }, at: { seq, at_ns }, outcome }:
 });
 
 /** The cures of what is wrong now, each once, then what else could be done. */
-const todoOf = (pair: PairState, story: Story, findings: readonly Finding[]): string[] => {
+const todoOf = (pair: PairState | HostedPair, story: Story, findings: readonly Finding[]): string[] => {
   const wrong = findings.filter(({ until_seq, severity }) => until_seq === null && severity !== 'info');
   const worst = wrong.toSorted((a, b) => SEVERITIES.indexOf(b.severity) - SEVERITIES.indexOf(a.severity));
-  return [...new Set([...worst.map(({ code }) => FINDINGS[code].cure), ...adviceOf(pair, story.guest.policy)])];
+  return [
+    ...new Set([
+      ...worst.map(({ code }) => FINDINGS[code].cure),
+      ...(pair.mode === 'host' ? [] : adviceOf(pair, story.guest.policy)),
+    ]),
+  ];
 };
 
 const seconds = (ns: string): string => (Number(ns) / 1e9).toFixed(3);
@@ -160,7 +195,10 @@ export const explanationText = (explanation: Explanation): string => {
     ...members.map(({ role, text }) => `  ${role.padEnd(10)} ${text}`),
     ...(members.length === 0 ? ['  No member of it exists.'] : []),
     '  What holds:',
-    ...facts.map((fact) => `    ${fact.padEnd(13)} ${VIEW_BITS[fact as keyof typeof VIEW_BITS]}`),
+    ...facts.map(
+      (fact) =>
+        `    ${fact.padEnd(13)} ${mode === 'host' ? HOST_VIEW[fact as HostBit] : VIEW_BITS[fact as keyof typeof VIEW_BITS]}`,
+    ),
     `  Effects: ${effects.state}${effects.under_way === null ? '' : `, ${effects.under_way}`}.`,
     ...(effects.hindrance === null ? [] : [`    Last: ${effects.hindrance}`]),
     ...(effects.owed.length === 0 ? [] : [`    Owed, until \`netkvm restore\`: ${effects.owed.join(', ')}`]),

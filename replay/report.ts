@@ -1,5 +1,5 @@
 // What `netkvm replay --json` prints: the story of a log as one document. Its shape is a promise to scripts.
-import type { Datapath, Stage } from '../src/machines/stages.ts';
+import type { Datapath, HostStage, Stage } from '../src/machines/stages.ts';
 import type { Divergence } from '../src/machines/step.ts';
 import type { Entry } from '../src/machines/history.ts';
 import type { FindingCode, Severity } from '../src/machines/reasons.ts';
@@ -15,8 +15,8 @@ export interface Report {
   readonly divergence: Divergence | null;
   readonly pairs: readonly {
     readonly mac: string;
-    readonly mode: Mode;
-    readonly stage: Stage;
+    readonly mode: Mode | 'host';
+    readonly stage: Stage | HostStage;
     readonly datapath: Datapath;
     readonly history: readonly Entry[];
   }[];
@@ -38,13 +38,15 @@ export const reportOf = (story: Story, events: number): Report => {
     decisions: story.decisions,
     gaps: story.gaps,
     divergence: story.divergence,
-    pairs: [...story.guest.pairs.values()].map(({ mac, mode, shown: { stage, datapath } }) => ({
-      mac,
-      mode,
-      stage,
-      datapath,
-      history: story.history.of(mac),
-    })),
+    pairs: [...story.guest.pairs.values(), ...story.guest.hosted.pairs.values()].map(
+      ({ mac, mode, shown: { stage, datapath } }) => ({
+        mac,
+        mode,
+        stage,
+        datapath,
+        history: story.history.of(mac),
+      }),
+    ),
     findings: story.findings.list(story.end).map(({ code, severity, mac, seq, until_seq, text }) => ({
       code,
       severity,

@@ -114,7 +114,7 @@ export class Counted {
     this.#note(event, place.at_ns);
     const step = this.story.tell(event, place);
     for (const { pair } of step.changes) {
-      const driver = pair.roles.primary?.facts.driver ?? null;
+      const driver = pair.mode === 'host' ? null : (pair.roles.primary?.facts.driver ?? null);
       if (driver !== null && this.drivers.size < DRIVERS_MAX) this.drivers.add(driver);
     }
     return step;

@@ -12,7 +12,7 @@ export interface Compared extends Pick<Told, 'complaints' | 'damaged'> {
 }
 
 /** A step that asks for nothing: in a raw capture no timer fires but those of the run that listens. */
-const NOTHING = { touched: [], changes: [], decisions: [], timers: [], episode: null, divergence: null };
+const NOTHING = { touched: [], hosted: [], changes: [], decisions: [], timers: [], episode: null, divergence: null };
 
 /** Tells the events of a file as they were observed, without anything that its first telling made of them. */
 const observe = (path: string, take: (...args: Parameters<Tell>) => void): Promise<Told> =>

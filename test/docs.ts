@@ -12,7 +12,7 @@ import { FILE_BYTES_MAX } from '../src/host/config.ts';
 import { METRICS } from '../src/host/metrics.ts';
 import { STEP_MEANINGS, STEPS } from '../replay/timeline/episodes.ts';
 import { DURATIONS } from '../replay/stats.ts';
-import { KEYS, PAIR_KEYS, PAIRS_MAX, PARAMETER_KEYS, PARAMETER_RANGES, rangeOf } from '../src/host/settings.ts';
+import { KEYS, PAIR_KEYS, PAIRS_MAX, PARAMETER_KEYS, PARAMETER_RANGES, rangeOf, VM_KEYS, VMS_MAX } from '../src/host/settings.ts';
 import { BECAUSE, FINDINGS } from '../src/machines/reasons.ts';
 import { chartMermaid, chartRows, chartStates, chartSvg } from './docs-chart.ts';
 import { STATE_MEANINGS, STATES } from './faults/given.ts';
@@ -94,6 +94,12 @@ export const configurationPage = (): string => {
         const values = range === undefined ? 'a table of at most 64 names' : `a whole number from ${range[0]} to ${range[1]}`;
         return [code(name), values, meaning];
       }),
+    ),
+    '## [[vms]]',
+    `On a hypervisor (\`netkvm host\`, docs/host.md): its guests, at most ${VMS_MAX}, one table each.`,
+    table(
+      ['key', 'meaning'],
+      Object.entries(VM_KEYS).map(([name, meaning]) => [code(name), meaning]),
     ),
   );
 };

@@ -16,10 +16,15 @@ export interface CutLine {
 
 /** Pushes bytes in, gets lines out. Empty lines are counted and passed over. */
 export class LineCutter {
+  readonly #limit: number;
   #parts: Uint8Array[] = [];
   #length = 0;
   #tooLong = false;
   #line = 0;
+
+  constructor(limit_bytes = LINE_LIMIT) {
+    this.#limit = limit_bytes;
+  }
 
   push(chunk: Uint8Array): CutLine[] {
     const out: CutLine[] = [];
@@ -42,7 +47,7 @@ export class LineCutter {
   /** A part that waits for the next chunk is copied: the caller may use its buffer again. */
   #keep(part: Uint8Array, waits = false): void {
     if (this.#tooLong || part.length === 0) return;
-    if (this.#length + part.length > LINE_LIMIT) {
+    if (this.#length + part.length > this.#limit) {
       this.#tooLong = true;
       this.#parts = [];
       this.#length = 0;

@@ -105,6 +105,41 @@ export const ParametersSchema = Type.Object(
 );
 export type Parameters = Static<typeof ParametersSchema>;
 
+/** What becomes of a migration whose unplug does not come, or is refused. */
+export const OVERDUE_ACTIONS = ['alarm', 'cancel'] as const;
+
+/** One pair as its hypervisor knows it. Keys, defaults and meanings: src/host/settings.ts (VM_KEYS). */
+export const VmSchema = Type.Object(
+  {
+    mac: MacText,
+    /** Path of a QMP socket that nobody else uses. */
+    qmp: Short,
+    /** QEMU's ids of the two devices. */
+    standby: Short,
+    primary: Short,
+    /** The physical function and the number of its VF; or a bridge port that stands in for a VF. */
+    pf: Type.Optional(Short),
+    vf: Type.Optional(Int),
+    port: Type.Optional(Short),
+    tap: Type.Optional(Short),
+    bridge: Type.Optional(Short),
+    /** Path of the socket behind the guest's port `org.netkvm.failover.0`. */
+    channel: Type.Optional(Short),
+    /** The MAC that the VF has while it is hidden. */
+    parking: Type.Optional(MacText),
+    /** Arguments of `device_add` for the primary, as JSON. */
+    plug: Type.Optional(Type.String({ maxLength: 2048 })),
+    /** The monitor is only listened to: nothing is plugged, unplugged, migrated or cancelled. */
+    readOnly: Type.Optional(Type.Boolean()),
+    onOverdue: Type.Optional(OneOf(OVERDUE_ACTIONS)),
+    unplugLimit_ms: Type.Optional(Int),
+    prepareLimit_ms: Type.Optional(Int),
+    returnLimit_ms: Type.Optional(Int),
+  },
+  Closed,
+);
+export type VmPolicy = Static<typeof VmSchema>;
+
 /** The part of the configuration that the fold depends on. Defaults and meanings: src/machines/policy.ts. */
 export const PolicySchema = Type.Object(
   {
@@ -141,6 +176,8 @@ export const PolicySchema = Type.Object(
       ),
       { maxItems: 256 },
     ),
+    /** The hypervisor's side: the guests whose pairs it looks after. A guest's own log has none. */
+    vms: Type.Optional(Type.Array(VmSchema, { maxItems: 256 })),
   },
   Closed,
 );
@@ -166,6 +203,18 @@ export const EFFECT_KINDS = {
   moveAddresses: 'repeatable',
   /** Gives a new primary the parameters of the policy. */
   alignParameters: 'repeatable',
+  /** The hypervisor's: gives the hidden VF its parking MAC, and the pair's MAC before the primary is plugged. */
+  parkMac: 'repeatable',
+  restoreMac: 'repeatable',
+  /** Forwarding entries for the pair's MAC on PF and tap, while the VF is hidden. */
+  addForwarding: 'repeatable',
+  removeForwarding: 'repeatable',
+  /** A word to the guest, over its channel. */
+  tellGuest: 'repeatable',
+  unplugPrimary: 'repeatable',
+  plugPrimary: 'repeatable',
+  startMigration: 'atMostOnce',
+  cancelMigration: 'repeatable',
 } as const satisfies Record<string, 'repeatable' | 'atMostOnce'>;
 export type DecisionKind = keyof typeof EFFECT_KINDS;
 export const DECISION_KINDS = Object.keys(EFFECT_KINDS) as DecisionKind[];
@@ -180,6 +229,32 @@ export const PLAIN_KINDS = [
   'moveAddresses',
 ] as const satisfies readonly DecisionKind[];
 
+/** What the hypervisor's side decides. Its decisions name no adapter of a guest. */
+export const HOST_KINDS = [
+  'parkMac',
+  'restoreMac',
+  'addForwarding',
+  'removeForwarding',
+  'tellGuest',
+  'unplugPrimary',
+  'plugPrimary',
+  'startMigration',
+  'cancelMigration',
+] as const satisfies readonly DecisionKind[];
+export type HostKind = (typeof HOST_KINDS)[number];
+const HOST_PLAIN_KINDS = [
+  'parkMac',
+  'restoreMac',
+  'addForwarding',
+  'removeForwarding',
+  'unplugPrimary',
+  'plugPrimary',
+  'cancelMigration',
+] as const satisfies readonly HostKind[];
+/** What the hypervisor tells its guest: the primary is about to leave; a new one is coming, or it stays after all. */
+export const WORDS_TO_GUEST = ['prepare', 'arriving'] as const;
+export type WordToGuest = (typeof WORDS_TO_GUEST)[number];
+
 /** An adapter as a decision names it: never by ifindex alone (an ifindex is used again after a replug). */
 const TargetSchema = Type.Object(
   { ifindex: Int, mac: Nullable(MacText), device: Nullable(Short), pci: Nullable(Short), arrival: Int },
@@ -192,7 +267,7 @@ const decided = <K extends DecisionKind>(kinds: readonly K[]) => ({
   id: Type.String({ pattern: '^d[0-9]+[.][0-9]+$' }),
   pair: MacText,
   kind: OneOf(kinds),
-  mode: OneOf(['netkvm', 'bond', 'kernel'] as const),
+  mode: OneOf(['netkvm', 'bond', 'kernel', 'host'] as const),
   attempt: Int,
   master: Nullable(TargetSchema),
   standby: Nullable(TargetSchema),
@@ -207,12 +282,22 @@ export const DecisionSchema = Type.Union([
   /** Id of the open obligation; the platform is handed the obligation itself (adapters/platform.ts, Ledger). */
   planned('giveBack', Type.Object({ obligation: Short }, Closed)),
   planned('alignParameters', Type.Object({ parameters: ParametersSchema }, Closed)),
+  Type.Object(decided(HOST_PLAIN_KINDS), Closed),
+  /** `episode` names the migration in the logs of source, target and guest. */
+  planned('tellGuest', Type.Object({ word: OneOf(WORDS_TO_GUEST), episode: Short }, Closed)),
+  planned('startMigration', Type.Object({ uri: Short }, Closed)),
 ]);
 export type Decision = Static<typeof DecisionSchema>;
 export type DecisionOf<K extends DecisionKind> = Extract<Decision, { kind: K }>;
+/** Whether it is for a hypervisor to carry out. */
+export const isHosts = (decision: Decision): decision is DecisionOf<HostKind> =>
+  (HOST_KINDS as readonly DecisionKind[]).includes(decision.kind);
 
-/** Whatever is changed is owed until it is given back: bonds, parameters of a device, bindings (Windows), files of the service. */
-export const OBLIGATION_KINDS = ['takeover', 'parameters', 'bindings', 'service'] as const;
+/**
+ * Whatever is changed is owed until it is given back: bonds, parameters of a device, bindings (Windows), files of the service;
+ * on a hypervisor the VF's MAC, forwarding entries, and a primary that was unplugged.
+ */
+export const OBLIGATION_KINDS = ['takeover', 'parameters', 'bindings', 'service', 'vfMac', 'forwarding', 'unplugged'] as const;
 export type ObligationKind = (typeof OBLIGATION_KINDS)[number];
 /** Characters that `before` of an obligation may take as JSON. */
 export const BEFORE_CHARS_MAX = 65_536;
@@ -240,6 +325,55 @@ export type Settlement = (typeof SETTLEMENTS)[number];
 export const LOCK_HELD = 'the write lock is held by ';
 
 export const OUTCOMES = ['succeeded', 'failed', 'refused', 'void'] as const;
+
+const MonitorFields = {
+  connected: Type.Boolean(),
+  /** query-status: the guest’s CPUs run. */
+  running: Type.Boolean(),
+  /** query-status `inmigrate`: the guest has not arrived yet. */
+  incoming: Type.Boolean(),
+  /** query-migrate, as the source of a migration; `none` where there was none. */
+  migration: Short,
+  /** Whether the primary’s device exists in this QEMU (a hidden one still does). */
+  primary: Type.Boolean(),
+  /** Whether the standby offers STANDBY, so that QEMU itself hides the primary and plugs it again. */
+  failover: Type.Boolean(),
+};
+const VfSchema = Type.Object(
+  {
+    mac: MacText,
+    vlan: Int,
+    qos: Int,
+    /** Null where the driver does not say. */
+    spoofchk: Nullable(Type.Boolean()),
+    trust: Nullable(Type.Boolean()),
+  },
+  Closed,
+);
+export type VfFacts = Static<typeof VfSchema>;
+const PortFields = {
+  /** Null: there is no such VF. */
+  vf: Nullable(VfSchema),
+  /** Whether the pair’s MAC is forwarded by an entry of its own. Null: none is configured there. */
+  pfEntry: Nullable(Type.Boolean()),
+  tapEntry: Nullable(Type.Boolean()),
+};
+/** What the guest’s service says of the pair (events/channel.ts). */
+export const GuestWordSchema = Type.Object(
+  {
+    version: Short,
+    stage: Short,
+    datapath: Short,
+    /** MAC of the function in the primary’s place, null where there is none. */
+    primary: Nullable(MacText),
+    /** The migration that its hypervisor spoke of last. */
+    episode: Nullable(Short),
+    /** Codes of the findings that last. */
+    findings: Type.Array(Short, { maxItems: 32 }),
+  },
+  Closed,
+);
+export type GuestWord = Static<typeof GuestWordSchema>;
 
 const define = <D extends TSchema>(meaning: string, data: D) => ({ meaning, data });
 
@@ -272,6 +406,44 @@ export const catalogue = {
   'departure.signalled': define(
     'A sign that a PCI function is about to leave; not yet a fact.',
     Type.Object({ address: Short, sign: OneOf(['ptpRemoved', 'slotPowerOff', 'prepare'] as const) }, Closed),
+  ),
+  // What the hypervisor's side sees of one pair.
+  'monitor.facts': define(
+    'What QEMU answers when it is asked how it is.',
+    Type.Object({ pair: MacText, ...MonitorFields }, Closed),
+  ),
+  'monitor.event': define(
+    'QEMU says on its monitor that something happened. A hint: what is the case follows as monitor.facts.',
+    Type.Object(
+      {
+        pair: MacText,
+        name: Short,
+        fields: Type.Record(Short, Type.Union([Text, Type.Number(), Type.Boolean()]), { maxProperties: 64 }),
+        /** QEMU's own time for it: the host's realtime clock. */
+        at_ns: Nullable(Ns),
+      },
+      Closed,
+    ),
+  ),
+  'port.facts': define(
+    'The primary’s VF as its physical function has it, and the forwarding entries for the pair’s MAC.',
+    Type.Object({ pair: MacText, ...PortFields }, Closed),
+  ),
+  'channel.facts': define(
+    'Whether the guest’s service answers on the channel, and what it says of itself.',
+    Type.Object({ pair: MacText, guest: Nullable(GuestWordSchema) }, Closed),
+  ),
+  'channel.heard': define(
+    'An answer of the guest to a word of its hypervisor; or, in the guest, that word.',
+    Type.Object(
+      {
+        pair: MacText,
+        word: OneOf(['prepared', 'refused', ...WORDS_TO_GUEST] as const),
+        episode: Short,
+        reason: Nullable(Text),
+      },
+      Closed,
+    ),
   ),
   'gap.seen': define(
     'Messages were lost or could not be read; a survey follows where one can be made.',
@@ -328,7 +500,15 @@ export const catalogue = {
   'operator.commanded': define(
     'An operator asked for something.',
     Type.Object(
-      { command: OneOf(['survey', 'reload', 'restore', 'prepare'] as const), pair: Nullable(MacText), by: Short },
+      {
+        command: OneOf(['survey', 'reload', 'restore', 'prepare', 'reserve', 'migrate', 'cancel'] as const),
+        pair: Nullable(MacText),
+        by: Short,
+        /** The migration that it belongs to, by the name that it has in all logs. */
+        episode: Type.Optional(Short),
+        /** Where `migrate` sends the guest (QEMU’s URI). */
+        uri: Type.Optional(Short),
+      },
       Closed,
     ),
   ),
@@ -378,6 +558,11 @@ export const OBSERVATIONS = [
   'counters.sampled',
   'announce.seen',
   'departure.signalled',
+  'monitor.facts',
+  'monitor.event',
+  'port.facts',
+  'channel.facts',
+  'channel.heard',
   'gap.seen',
   'survey.taken',
   'clock.jumped',

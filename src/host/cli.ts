@@ -14,6 +14,7 @@ const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run }>>> = 
   wait: () => import('./commands/wait.ts'),
   prepare: () => import('./commands/prepare.ts'),
   restore: () => import('./commands/restore.ts'),
+  host: () => import('./commands/host.ts'),
   explain: () => import('./commands/explain.ts'),
   doctor: () => import('./commands/doctor.ts'),
   replay: () => import('./commands/replay.ts'),

@@ -9,13 +9,13 @@ import { PAIR_KEYS, PAIR_MODES, PAIRS_MAX, PARAMETER_KEYS, PARAMETER_RANGES, PRO
 
 type Pair = Policy['pairs'][number];
 /** Refuses the value of a key, and says what it takes. */
-type Refuse = (key: string, value: unknown, range: string) => NetkvmError;
+export type Refuse = (key: string, value: unknown, range: string) => NetkvmError;
 
-const isWhole = (value: unknown, [min, max]: readonly [number, number]): value is number =>
+export const isWhole = (value: unknown, [min, max]: readonly [number, number]): value is number =>
   typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max;
 
 /** What the kernel takes as the name of an interface (dev_valid_name, net/core/dev.c). */
-const isInterfaceName = (name: unknown): name is string =>
+export const isInterfaceName = (name: unknown): name is string =>
   typeof name === 'string' && /^[^\s/:\0]{1,15}$/.test(name) && name !== '.' && name !== '..';
 
 const readFeatures = (value: unknown, refuse: Refuse): Record<string, boolean> => {
@@ -80,13 +80,13 @@ const readWishes = (source: Source, prefix: string, pair: Table, refuse: Refuse)
 };
 
 /** Refuses what two pairs may not have in common. */
-const onlyOnce = (seen: Map<string, string>, what: string, at: string): void => {
+export const onlyOnce = (seen: Map<string, string>, what: string, at: string): void => {
   const before = seen.get(what);
   if (before !== undefined) throw new NetkvmError('config.value', `${at}: ${what} is listed twice, first at ${before}`);
   seen.set(what, at);
 };
 
-const readMac = (value: unknown, refuse: Refuse): Mac => {
+export const readMac = (value: unknown, refuse: Refuse): Mac => {
   const mac = typeof value === 'string' ? parseMac(value) : null;
   const unicast = mac !== null && mac !== '00:00:00:00:00:00' && Number.parseInt(mac.slice(0, 2), 16) % 2 === 0;
   if (!unicast) throw refuse('mac', value, 'the unicast MAC of a pair, like "52:54:00:11:22:33"');

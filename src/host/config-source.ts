@@ -14,13 +14,17 @@ export const isTable = (value: unknown): value is Table =>
 const linesOf = (text: string): Map<string, number> => {
   const lines = new Map<string, number>();
   let table = '';
-  let pairs = 0;
+  const places = new Map<string, number>();
   text.split('\n').forEach((line, index) => {
     const header = /^\s*(\[\[?)\s*([\w"'.-]+)\s*\]\]?\s*(?:#.*)?\r?$/.exec(line);
     const key = /^\s*([\w"'.-]+(?:\s*\.\s*[\w"'-]+)*)\s*=/.exec(line);
     if (header) {
       table = `${header[2]!.replaceAll(/["']/g, '')}.`;
-      if (header[1] === '[[') table += `${pairs++}.`;
+      if (header[1] === '[[') {
+        const place = places.get(table) ?? 0;
+        places.set(table, place + 1);
+        table += `${place}.`;
+      }
       lines.set(table.slice(0, -1), index + 1);
     } else if (key) {
       const name = table + key[1]!.replaceAll(/["'\s]/g, '');

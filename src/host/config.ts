@@ -5,10 +5,11 @@
 import { createHash } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
-import type { Policy } from '../events/catalogue.ts';
+import type { Policy, VmPolicy } from '../events/catalogue.ts';
 import { NetkvmError } from '../events/errors.ts';
 import { connectionProblem } from '../adapters/kurrentdb/connection.ts';
 import { readPairs } from './config-pairs.ts';
+import { readVms } from './config-vms.ts';
 import { badValue, isTable, onlyKnown, parseText, show, type Source } from './config-source.ts';
 import { fits, KEYS, rangeOf, type Key, type Settings } from './settings.ts';
 
@@ -23,6 +24,8 @@ export interface Configuration {
   readonly file: string | null;
   readonly settings: Settings;
   readonly policy: Policy;
+  /** The guests of a hypervisor (`netkvm host`); they become part of its policy only there. */
+  readonly vms: readonly VmPolicy[];
   /** By `service.<key>`, `policy.<key>` and `pairs`. */
   readonly origins: Readonly<Record<string, Origin>>;
 }
@@ -127,7 +130,7 @@ const readSource = (path: string | null | undefined, at: Surroundings): Source |
   if (text === null && path !== undefined) throw new NetkvmError('config.unreadable', `${file} does not exist`);
   if (text === null) return null;
   const source = parseText(file, text);
-  onlyKnown(source, '', source.root, ['service', 'policy', 'pairs']);
+  onlyKnown(source, '', source.root, ['service', 'policy', 'pairs', 'vms']);
   for (const table of ['service', 'policy'] as const) {
     const value = source.root[table] ?? {};
     if (!isTable(value)) throw badValue(source, table, value, `a table, written [${table}]`);
@@ -162,6 +165,7 @@ export const loadConfig = (path?: string | null, overrides: Overrides = {}, at: 
     file: source?.path ?? null,
     settings: { ...settings, stateDir, controlSocket },
     policy: { ...(values.policy as unknown as Omit<Policy, 'pairs'>), pairs },
+    vms: source === null ? [] : readVms(source),
     origins,
   });
 };

@@ -40,5 +40,25 @@ export const wordsOf = (decision: Decision, nameOf: NameOf): string => {
       return `move the addresses of ${[standby, primary].filter((name) => name !== 'nothing').join(' and ')} to ${master}`;
     case 'alignParameters':
       return `give ${primary} its parameters: ${parametersText(decision.plan.parameters)}`;
+    case 'parkMac':
+      return 'give the hidden VF its parking MAC';
+    case 'restoreMac':
+      return 'give the VF the pair’s MAC';
+    case 'addForwarding':
+      return 'add forwarding entries for the pair’s MAC';
+    case 'removeForwarding':
+      return 'remove the forwarding entries for the pair’s MAC';
+    case 'tellGuest':
+      return decision.plan.word === 'prepare'
+        ? 'tell the guest that its primary is about to leave'
+        : 'tell the guest that a primary is coming';
+    case 'unplugPrimary':
+      return 'unplug the primary';
+    case 'plugPrimary':
+      return 'plug the primary';
+    case 'startMigration':
+      return `send the guest to ${decision.plan.uri}`;
+    case 'cancelMigration':
+      return 'cancel the migration';
   }
 };

@@ -13,7 +13,7 @@ const isSameInstance = (one: Target | null, other: Target | null): boolean =>
 
 /** `now` gives the clocks of what is recorded. */
 export const ledgerOf = (decision: Decision, story: Story, recorder: Recorder, now: () => Clocks): Ledger => {
-  const openOnes = (): readonly Obligation[] => story.guest.pairs.get(decision.pair)?.obligations ?? [];
+  const openOnes = (): readonly Obligation[] => story.guest.stateOf(decision.pair)?.obligations ?? [];
   const cause = seqOf(decision);
   return {
     get open() {

@@ -1,8 +1,9 @@
 // Which world the service lives in, as the command line says: this system, a file that is played, or a simulated guest.
 // Each is loaded only when it is chosen.
+import type { HypervisorPlatform } from '../adapters/hypervisor/platform.ts';
 import type { ParameterStore } from '../adapters/parameters.ts';
 import type { Platform } from '../adapters/platform.ts';
-import type { Policy } from '../events/catalogue.ts';
+import type { Policy, VmPolicy } from '../events/catalogue.ts';
 import { NetkvmError } from '../events/errors.ts';
 import type { Arguments } from './command.ts';
 import type { Configuration } from './config.ts';
@@ -72,4 +73,12 @@ export const systemParameters = async (): Promise<ParameterStore> => {
     default:
       throw new NetkvmError('platform.unsupported', `there is no adapter for ${process.platform}`);
   }
+};
+
+/** The hypervisor's side of these guests. Errors: `platform.unsupported`, `platform.netlink`. */
+export const hypervisorPlatform = async (vms: readonly VmPolicy[]): Promise<HypervisorPlatform> => {
+  if (process.platform !== 'linux')
+    throw new NetkvmError('platform.unsupported', `the hypervisor’s side needs Linux, this is ${process.platform}`);
+  const { HypervisorPlatform: Hypervisor } = await import('../adapters/hypervisor/platform.ts');
+  return new Hypervisor(vms);
 };

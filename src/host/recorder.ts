@@ -159,7 +159,7 @@ export class Recorder {
   /** A decision belongs to the episode of its pair, and its outcome does, too, even when the pair has come to rest by then. */
   #episodeOf(happening: Happening, { episode }: Step): string | null {
     if (happening.type === 'decision.made') {
-      const own = this.#story.guest.pairs.get(happening.data.pair)?.episode ?? null;
+      const own = this.#story.guest.stateOf(happening.data.pair)?.episode ?? null;
       this.#episodes.set(happening.data.id, own);
       return own;
     }

@@ -154,8 +154,8 @@ export class Service {
   }
 
   /** Records what an operator asked for; what follows from it is the fold’s. */
-  obey(command: Order, pair: string | null, by: string): void {
-    this.#recorder.take([{ type: 'operator.commanded', data: { command, pair, by } }], this.#platform.now());
+  obey(command: Order, pair: string | null, by: string, more: { readonly episode?: string; readonly uri?: string } = {}): void {
+    this.#recorder.take([{ type: 'operator.commanded', data: { command, pair, by, ...more } }], this.#platform.now());
   }
 
   survey(by: string): void {
@@ -232,7 +232,7 @@ export class Service {
     const { signal } = this.#run;
     const perform = async (decision: Decision, outage: boolean): Promise<void> => {
       if (signal.aborted) return;
-      const pair = story.guest.pairs.get(decision.pair);
+      const pair = story.guest.stateOf(decision.pair);
       // What was seen at one instant is folded event by event, so the first may lead to what the last makes wrong.
       const overtaken = pair !== undefined && pair.pending?.id === decision.id && isOvertaken(pair);
       // Awaited in any case: other groups of the same turn may still have to be told that the log refused them.
@@ -263,10 +263,12 @@ export class Service {
     const { guest } = this.#story;
     const now = this.#platform.now();
     const recorder = this.#recorder;
-    const open = [...guest.pairs.values()].flatMap(({ pending }) => (pending === null ? [] : [pending]));
+    const open = [...guest.pairs.values(), ...guest.hosted.pairs.values()].flatMap(({ pending }) =>
+      pending === null ? [] : [pending],
+    );
     const aside = recorder.seq === 0 ? this.#opened.setAside : null;
     const started = startOf({ version, bootId: this.#platform.bootId(), platform: this.#platform.name, host });
-    this.#withheld = this.#policy.effects !== 'off' && guest.adapters.size > 0;
+    this.#withheld = this.#policy.effects !== 'off' && guest.adapters.size + guest.hosted.pairs.size > 0;
     recorder.take([...lossOf(lost), ...setAsideOf(aside), started, this.#configuration()], now);
     for (const decision of open) recorder.take([voidOf(decision)], now, seqOf(decision));
   }
@@ -315,7 +317,7 @@ export class Service {
     this.#settling.soon();
     this.#waiters.look();
     this.#sinceCheckpoint += 1;
-    if (this.#sinceCheckpoint >= this.#settings.checkpointEvents && this.#story.guest.unconfirmed.length === 0) {
+    if (this.#sinceCheckpoint >= this.#settings.checkpointEvents && this.#story.guest.isConfirmed) {
       this.#sinceCheckpoint = 0;
       setImmediate(() => this.#checkpoint());
     }
@@ -342,12 +344,12 @@ export class Service {
 
   #sayWatching(): void {
     this.#watching = true;
-    const { adapters, pairs } = this.#story.guest;
+    const { adapters, pairs, hosted } = this.#story.guest;
     const { log } = this.#opened;
     // Since the process began: what somebody who starts the service waits for.
     this.#lines.watching({
       adapters: adapters.size,
-      pairs: pairs.size,
+      pairs: pairs.size + hosted.pairs.size,
       after_ms: performance.now(),
       log: log.path,
       head: this.#recorder.seq,
@@ -364,7 +366,12 @@ export class Service {
   }
 
   #showPairs(): void {
-    const pairs = [...this.#story.guest.pairs.values()].map(({ mac, shown: { stage, datapath } }) => ({ mac, stage, datapath }));
+    const { pairs: own, hosted } = this.#story.guest;
+    const pairs = [...own.values(), ...hosted.pairs.values()].map(({ mac, shown: { stage, datapath } }) => ({
+      mac,
+      stage,
+      datapath,
+    }));
     this.#options.supervision?.shows(pairs);
   }
 }

@@ -1,7 +1,7 @@
 // The settings of the host process, with their defaults, ranges and meanings: the one list that the `[service]` table of
 // the configuration file, its validation and its documentation are made from. The policy's own list, of the same shape,
 // is PARAMETERS in src/machines/policy.ts; what the two have in common (choices, how a value is written) is here too.
-import type { Parameters, Policy } from '../events/catalogue.ts';
+import type { Parameters, Policy, VmPolicy } from '../events/catalogue.ts';
 import { PARAMETERS } from '../machines/policy.ts';
 
 export interface Setting {
@@ -158,6 +158,30 @@ export const PARAMETER_RANGES: Readonly<Record<Exclude<keyof Parameters, 'featur
   txRing: [1, 1_000_000],
   channels: [1, 1024],
 };
+
+/** `[[vms]]`: what the hypervisor's side (`netkvm host`) knows of a guest's pair. */
+export const VM_KEYS = {
+  mac: 'MAC of the pair. Required; each MAC once.',
+  qmp: 'QMP socket of the guest’s QEMU, for this program alone: a second monitor beside libvirt’s. Required.',
+  standby: 'QEMU’s id of the standby (virtio-net). Required.',
+  primary: 'QEMU’s id of the primary. Required.',
+  pf: 'Physical function on this host that the VF belongs to; with `vf`.',
+  vf: 'Number of the VF on it, from 0.',
+  port: 'Instead of pf and vf, to try things without SR-IOV: the bridge port that stands in for the VF.',
+  tap: 'Tap of the standby, which gets a forwarding entry while the VF is hidden; with `bridge`.',
+  bridge: 'Bridge that the tap is a port of. With it, pf gets a forwarding entry, too.',
+  channel: 'Socket behind the guest’s virtio port org.netkvm.failover.0. Unless given: the guest is not spoken to.',
+  parking: 'MAC of the VF while it is hidden. Unless given: a locally administered one made of the pair’s.',
+  plug: 'Arguments of device_add for the primary, as JSON. Without them this program cannot plug it.',
+  readOnly: 'true: the monitor is only listened to; nothing is migrated, cancelled, plugged or unplugged.',
+  onOverdue: 'When the unplug of a migration is overdue or refused. alarm (unless given): a finding. cancel: the migration, too.',
+  unplugLimit_ms: 'After how long an unplug is overdue, from 100 to 3600000; 30000 unless given.',
+  prepareLimit_ms: 'How long the guest may take to move its traffic, from 100 to 60000; 5000 unless given.',
+  returnLimit_ms: 'After how long a primary that QEMU plugs again is taken to be there, from 100 to 3600000; 10000 unless given.',
+} as const satisfies Record<keyof VmPolicy, string>;
+const overdue: { readonly [K in NonNullable<VmPolicy['onOverdue']>]: true } = { alarm: true, cancel: true };
+export const OVERDUE_ACTIONS = Object.keys(overdue) as (keyof typeof overdue)[];
+export const VMS_MAX = 256;
 
 /** At most as many pairs as the policy's schema allows. */
 export const PAIRS_MAX = 256;

@@ -1,6 +1,6 @@
 // What the service manager hears of a running service: that it is ready, where the pairs are, that it still works, that it
 // ends. The watchdog is fed only while the loop that reads the system turns: a process that merely lives is no service.
-import type { Datapath, Stage } from '../machines/stages.ts';
+import type { Datapath, HostStage, Stage } from '../machines/stages.ts';
 
 /** What a service manager takes (adapters/linux/notify.ts, adapters/windows/service-process.ts). */
 export interface Told {
@@ -15,7 +15,7 @@ const FEEDS = 4;
 
 export interface Shown {
   readonly mac: string;
-  readonly stage: Stage;
+  readonly stage: Stage | HostStage;
   readonly datapath: Datapath;
 }
 

@@ -4,6 +4,7 @@ import type { EventType, PciFunction } from '../events/catalogue.ts';
 import type { Foldable } from '../events/envelope.ts';
 import { type Clue, Clues } from './clues.ts';
 import type { Guest } from './guest.ts';
+import { hostedClues } from './hosted-clues.ts';
 import type { Step } from './step.ts';
 import type { Place } from './history.ts';
 import type { PairState } from './pair-state.ts';
@@ -144,6 +145,7 @@ export class Findings {
     this.#noteEvent(event, guest, place);
     for (const pair of step.touched) this.#notePair(pair, guest, place);
     for (const clue of this.#clues.note(event, step.touched, guest, place)) this.#follow(clue, place);
+    if (step.hosted.length > 0) for (const clue of hostedClues(event, step.hosted)) this.#follow(clue, place);
     if (MOVES_FUNCTIONS.has(event.type)) this.#orphans(guest, place);
   }
 

@@ -10,6 +10,8 @@ import { changesItsOwnFacts, heardAs, learn } from './duties.ts';
 import { becauseOf, decide, isOvertaken, lookAgain, lookAt, MAY_DECIDE } from './pair.ts';
 import type { PairState } from './pair-state.ts';
 import type { Growing, Step } from './step.ts';
+import type { HostedPair } from './hosted-pair.ts';
+import { Hosted } from './hosted.ts';
 import { Inventory } from './inventory.ts';
 import { defaultPolicy } from './policy.ts';
 import type { Arrived } from './roles.ts';
@@ -19,7 +21,15 @@ import { BIT } from './view.ts';
 /** Raised whenever the same log could fold to other decisions than before; written into `service.started`. */
 export const MACHINE_VERSION = 3;
 
-const NOTHING: Step = Object.freeze({ touched: [], changes: [], decisions: [], timers: [], episode: null, divergence: null });
+const NOTHING: Step = Object.freeze({
+  touched: [],
+  hosted: [],
+  changes: [],
+  decisions: [],
+  timers: [],
+  episode: null,
+  divergence: null,
+});
 
 const POLICY_KEY: Readonly<Record<DelayName, keyof Policy>> = {
   grace: 'grace_ms',
@@ -42,6 +52,8 @@ export class Guest {
   bootId: string | null = null;
   /** Decisions that this fold has made and that the log has not confirmed yet. */
   readonly unconfirmed: Decision[] = [];
+  /** The pairs of other machines, on a hypervisor. */
+  readonly hosted = new Hosted();
   readonly #chart: typeof react;
 
   /** `chart` is the look-up table, or xstate itself (askChart) where a test wants the oracle. */
@@ -51,15 +63,20 @@ export class Guest {
 
   /** Folds one event. Events come in the order of their sequence numbers, each exactly once. */
   apply(event: Foldable): Step {
-    const step: Growing = { touched: NOTHING.touched, changes: [], decisions: [], timers: [], episode: null, divergence: null };
+    const step: Growing = { ...NOTHING, changes: [], decisions: [], timers: [] };
+    if (this.hosted.owns(event)) {
+      this.hosted.apply(event, this.policy, this.bootId, step);
+      return step;
+    }
     if (event.type !== 'decision.made' && this.unconfirmed.length > 0) {
       const [missing] = this.unconfirmed.splice(0);
       step.divergence = { seq: event.seq, expected: JSON.stringify(missing), recorded: event.type };
     }
     const touched = this.#take(event, step);
-    if (touched === null || touched.length === 0) return step.divergence === null ? NOTHING : step;
-    step.touched = touched;
-    for (const pair of touched) {
+    if (this.hosted.concerns(event)) this.hosted.apply(event, this.policy, this.bootId, step);
+    else if (touched === null || touched.length === 0) return step.divergence === null ? NOTHING : step;
+    step.touched = touched ?? [];
+    for (const pair of step.touched) {
       const before = pair.episode;
       this.#settle(pair, event, step);
       step.episode ??= before ?? pair.episode;
@@ -125,6 +142,12 @@ export class Guest {
         return inventory.address(event.data, event.type === 'address.added');
       case 'operator.commanded':
         return this.#obey(event.data);
+      // The hypervisor's side has its own fold; a word of the hypervisor to this guest is followed by what comes of it.
+      case 'monitor.facts':
+      case 'monitor.event':
+      case 'port.facts':
+      case 'channel.facts':
+      case 'channel.heard':
       case 'counters.sampled':
       case 'announce.seen':
       case 'gap.seen':
@@ -151,8 +174,21 @@ export class Guest {
       case 'reload':
         return this.inventory.release(pair, false);
       case 'survey':
+      case 'reserve':
+      case 'migrate':
+      case 'cancel':
         return null;
     }
+  }
+
+  /** Whether the log has every decision that this fold has made. */
+  get isConfirmed(): boolean {
+    return this.unconfirmed.length + this.hosted.unconfirmed.length === 0;
+  }
+
+  /** The pair with this MAC, of this guest or of the hypervisor's side. */
+  stateOf(mac: string): PairState | HostedPair | undefined {
+    return this.pairs.get(mac) ?? this.hosted.pairs.get(mac);
   }
 
   /** After a reboot nothing that was known holds; after a restart timers are armed anew. */
@@ -302,7 +338,9 @@ export class Guest {
 
   /** Everything that the fold knows, as plain data. Two folds of the same events give equal snapshots. */
   snapshot(): GuestSnapshot {
-    return snapshotOf(this.inventory, this.policy, this.bootId);
+    const { hosted } = this;
+    const snapshot = snapshotOf(this.inventory, this.policy, this.bootId);
+    return hosted.pairs.size === 0 ? snapshot : { ...snapshot, hosted: hosted.snapshot() };
   }
 
   /** Takes over a snapshot; only a fresh fold may. */
@@ -310,10 +348,11 @@ export class Guest {
     this.bootId = snapshot.bootId;
     this.policy = snapshot.policy;
     restoreInto(this.inventory, snapshot);
+    if (snapshot.hosted !== undefined) this.hosted.restore(snapshot.hosted, snapshot.policy);
   }
 
   #check(state: unknown, seq: number, step: Growing): void {
-    if (this.adapters.size === 0 && this.pairs.size === 0) {
+    if (this.adapters.size === 0 && this.pairs.size === 0 && this.hosted.pairs.size === 0) {
       this.restore(state as GuestSnapshot);
       return;
     }

@@ -1,7 +1,7 @@
 // What a pair went through, as a user reads it: an entry per change of stage or datapath. A state that lasts less than
 // the settling time is not an entry: a master and its members register one after the other, and a leaving primary goes
 // down some milliseconds before it is gone.
-import type { Datapath, Stage } from './stages.ts';
+import type { Datapath, HostStage, Stage } from './stages.ts';
 import type { Because } from './reasons.ts';
 import type { Change } from './step.ts';
 import type { Mode } from './roles.ts';
@@ -14,18 +14,18 @@ export interface Place {
 }
 
 export interface Entry extends Place {
-  readonly stage: Stage;
+  readonly stage: Stage | HostStage;
   readonly datapath: Datapath;
   readonly because: Because;
 }
 
 export interface SettledEntry extends Entry {
   readonly mac: string;
-  readonly mode: Mode;
+  readonly mode: Mode | 'host';
 }
 
 interface Line {
-  mode: Mode;
+  mode: SettledEntry['mode'];
   entries: Entry[];
   /** The newest state, until it has lasted for the settling time. */
   fresh: Entry | null;

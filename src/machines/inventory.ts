@@ -18,6 +18,9 @@ const OUTLIVES_BOOT: Readonly<Record<ObligationKind, boolean>> = {
   takeover: false,
   parameters: false,
   bindings: true,
+  vfMac: true,
+  forwarding: true,
+  unplugged: true,
   service: false,
 };
 

@@ -1,13 +1,13 @@
 // What the fold keeps of one pair: who is in it, where its chart stands, what is under way, what is owed. Only kept here;
 // what follows from it is asked in pair.ts (the view) and duties.ts (what is wanted besides switching).
-import type { Datapath, Stage } from './stages.ts';
+import type { Datapath, HostStage, Stage } from './stages.ts';
 import type { Decision, DriverFacts, Obligation } from '../events/catalogue.ts';
 import { type Configuration, initialConfiguration, type TimerId } from './chart-table.ts';
 import type { Because } from './reasons.ts';
 import type { Identity, Mode, NamedPair, Roles } from './roles.ts';
 
-export interface Shown {
-  readonly stage: Stage;
+export interface Shown<S = Stage | HostStage> {
+  readonly stage: S;
   readonly datapath: Datapath;
   readonly because: Because;
 }
@@ -25,7 +25,7 @@ export interface PairState {
   /** The packed view (view.ts). */
   bits: number;
   /** What a user sees of it. */
-  readonly shown: { -readonly [K in keyof Shown]: Shown[K] };
+  readonly shown: { -readonly [K in keyof Shown]: Shown<Stage>[K] };
   /** Armed timers and the sequence number of their arming. */
   readonly timers: Map<TimerId, number>;
   /** The decision that is being carried out. */

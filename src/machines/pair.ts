@@ -12,7 +12,8 @@ import { BIT } from './view.ts';
  * Whether facts (or the path) have changed since the decision that is under way: what is wanted now may be another effect.
  * The count of attempts begins anew with every such change, and a decision counts as one.
  */
-export const isOvertaken = ({ pending, attempts }: PairState): boolean => pending !== null && attempts === 0;
+export const isOvertaken = ({ pending, attempts }: Pick<PairState, 'pending' | 'attempts'>): boolean =>
+  pending !== null && attempts === 0;
 
 /** The bond's active member: what the members say of themselves, else what the bond says. */
 const isActive = (member: Arrived | null, { master, standby, primary }: Roles): boolean => {
@@ -209,5 +210,15 @@ export const decide = (pair: PairState, kind: DecisionKind, policy: Policy, seq:
     case 'activateStandby':
     case 'moveAddresses':
       return { ...head, kind, ...rest };
+    case 'parkMac':
+    case 'restoreMac':
+    case 'addForwarding':
+    case 'removeForwarding':
+    case 'tellGuest':
+    case 'unplugPrimary':
+    case 'plugPrimary':
+    case 'startMigration':
+    case 'cancelMigration':
+      throw new Error(`${kind} is the hypervisor's`);
   }
 };

@@ -11,8 +11,9 @@ interface Parameter {
 
 const HOUR_MS = 3_600_000;
 
-/** Every parameter but `pairs`, which has no default other than none. */
-export const PARAMETERS: { readonly [K in Exclude<keyof Policy, 'pairs'>]: Parameter } = {
+/** Every parameter but the lists (`pairs`, `vms`), which have no default other than none. */
+type Single = Exclude<keyof Policy, 'pairs' | 'vms'>;
+export const PARAMETERS: { readonly [K in Single]: Parameter } = {
   effects: {
     initial: 'off',
     meaning: 'off: observe only; dryRun: decide, but do nothing; on: act, on the pairs that are listed and on no other.',
@@ -77,6 +78,6 @@ export const PARAMETERS: { readonly [K in Exclude<keyof Policy, 'pairs'>]: Param
 
 /** The policy that holds when nothing is configured: watch everything, touch nothing. */
 export const defaultPolicy: Policy = Object.freeze({
-  ...(Object.fromEntries(Object.entries(PARAMETERS).map(([name, { initial }]) => [name, initial])) as Omit<Policy, 'pairs'>),
+  ...(Object.fromEntries(Object.entries(PARAMETERS).map(([name, { initial }]) => [name, initial])) as Pick<Policy, Single>),
   pairs: [],
 });

@@ -20,6 +20,21 @@ export const BECAUSE = {
   'link.held': 'The primary is bound, and the standby’s link is still held down.',
   'bond.missing': 'The configuration asks for a bond, and nothing joins standby and primary yet.',
   'master.down': 'The master device is down, so no member can carry.',
+  // On a hypervisor.
+  'monitor.gone': 'No QEMU answers on the monitor’s socket.',
+  'guest.awaited': 'The guest has not arrived yet.',
+  'guest.departed': 'The guest has migrated to another host.',
+  'guest.preparing': 'The guest was told that its primary is about to leave, and has not answered yet.',
+  'guest.paused': 'The guest is paused, so it cannot let its primary go.',
+  'primary.present': 'The primary is in the guest.',
+  'primary.returning': 'QEMU has plugged the primary again; the guest has not shown it yet.',
+  'unplug.asked': 'The guest was asked to let its primary go, and still has it.',
+  'unplug.awaited': 'The migration waits for the unplug of the primary.',
+  'unplug.overdue': 'The guest has not let its primary go within unplugLimit_ms.',
+  'unplug.refused': 'The guest refused to let its primary go.',
+  'vf.hidden': 'The primary is hidden from the guest, and its VF does not have the parking MAC yet.',
+  'vf.parked': 'The primary is hidden from the guest, and its VF has the parking MAC.',
+  'migration.cancelling': 'The migration is being cancelled.',
 } as const;
 export type Because = keyof typeof BECAUSE;
 
@@ -202,6 +217,36 @@ export const FINDINGS = {
     meaning: 'A migration was cancelled, or failed.',
     cause: 'An operator, a limit of the management, or the target: its log says which.',
     cure: 'See that the primary came back, with the pair’s MAC: QEMU plugs it again without an event.',
+  },
+  guestPaused: {
+    severity: 'error',
+    meaning: 'The guest is paused while its primary is to be unplugged: it cannot let it go, and QEMU waits without limit.',
+    cause: 'A management paused the guest before the migration.',
+    cure: 'Resume the guest, or cancel the migration.',
+  },
+  vfMissing: {
+    severity: 'error',
+    meaning: 'The VF that the configuration names does not exist.',
+    cause: 'Too few VFs were made on the physical function, or its name or the VF’s number is wrong.',
+    cure: 'Make VFs (sriov_numvfs), or name another one. On a target the guest runs on its standby until then.',
+  },
+  vfMacForeign: {
+    severity: 'error',
+    meaning: 'The primary is in the guest, and its VF does not have the pair’s MAC.',
+    cause: 'Somebody else set it, or the driver of the physical function ignored or lost the MAC that was set.',
+    cure: 'Set the VF’s MAC to the pair’s MAC on the host. Some drivers take it only when the VF is bound anew.',
+  },
+  vfNotParked: {
+    severity: 'warning',
+    meaning: 'The primary is hidden, and its VF still has the pair’s MAC.',
+    cause: 'Effects are off, or the driver refused the parking MAC.',
+    cure: 'The physical function may drop what the guest sends through its tap: park the MAC by hand, or turn effects on.',
+  },
+  guestSilent: {
+    severity: 'info',
+    meaning: 'A channel is configured, and no service of the guest answers there.',
+    cause: 'The service is not installed or not running in the guest, or its port has another name.',
+    cure: 'Install it in the guest; without it the guest is not told before its primary leaves.',
   },
   clocksDisagree: {
     severity: 'warning',

@@ -1,11 +1,14 @@
 // The folded state as plain data: what a checkpoint holds, and how a fresh fold takes it over.
 import type { Adapter, Decision, DriverFacts, Obligation, PciFunction, Policy } from '../events/catalogue.ts';
 import { configurationOf, type TimerId } from './chart-table.ts';
+import type { HostedSnapshot } from './hosted.ts';
 import type { Inventory } from './inventory.ts';
 import { becauseOf, lookAt } from './pair.ts';
 import { type Identity, identityOf } from './roles.ts';
 
 export interface GuestSnapshot {
+  /** The hypervisor's side, where there is one. */
+  readonly hosted?: HostedSnapshot;
   readonly bootId: string | null;
   readonly policy: Policy;
   readonly byCurrentMac: boolean;

@@ -16,3 +16,20 @@ export type Stage = (typeof STAGES)[number];
 /** Which path the guest transmits on. */
 export const DATAPATHS = ['none', 'standby', 'primary'] as const;
 export type Datapath = (typeof DATAPATHS)[number];
+
+/** Where a pair is, as its hypervisor sees it (migration.ts). */
+export const HOST_STAGES = [
+  'unwatched',
+  'awaited',
+  'absent',
+  'present',
+  'preparing',
+  'unplugRequested',
+  'waitUnplug',
+  'hidden',
+  'parked',
+  'cancelling',
+  'returning',
+  'departed',
+] as const;
+export type HostStage = (typeof HOST_STAGES)[number];

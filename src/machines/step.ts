@@ -2,6 +2,7 @@
 // at which the log says something else than the fold.
 import type { Decision } from '../events/catalogue.ts';
 import type { TimerId } from './chart-table.ts';
+import type { HostedPair } from './hosted-pair.ts';
 import type { PairState, Shown } from './pair-state.ts';
 
 export interface ArmTimer {
@@ -17,9 +18,9 @@ export interface CancelTimer {
   readonly timer: TimerId;
 }
 
-/** A pair whose stage, datapath or reason is another than before the event. */
+/** A pair, of the guest or of the hypervisor's side, whose stage, datapath or reason is another than before the event. */
 export interface Change {
-  readonly pair: PairState;
+  readonly pair: PairState | HostedPair;
   readonly before: Shown;
 }
 
@@ -33,6 +34,8 @@ export interface Divergence {
 export interface Step {
   /** Pairs whose facts may have changed. */
   readonly touched: readonly PairState[];
+  /** The same for the hypervisor's side. */
+  readonly hosted: readonly HostedPair[];
   readonly changes: readonly Change[];
   readonly decisions: readonly Decision[];
   readonly timers: readonly (ArmTimer | CancelTimer)[];
@@ -44,6 +47,7 @@ export interface Step {
 /** The same while the fold is at it. */
 export interface Growing extends Step {
   touched: readonly PairState[];
+  hosted: readonly HostedPair[];
   readonly changes: Change[];
   readonly decisions: Decision[];
   readonly timers: (ArmTimer | CancelTimer)[];

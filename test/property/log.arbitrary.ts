@@ -31,6 +31,8 @@ const valueOf = (schema: Schema): Arbitrary<unknown> => {
         : fc.stringMatching(new RegExp(schema.pattern));
     case 'integer':
       return fc.integer({ min: schema.minimum ?? 0, max: schema.maximum ?? 1000 });
+    case 'number':
+      return fc.integer({ min: -1_000_000, max: 1_000_000 });
     case 'boolean':
       return fc.boolean();
     case 'null':

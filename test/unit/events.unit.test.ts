@@ -5,6 +5,7 @@ import {
   catalogue,
   DECISION_KINDS,
   EFFECT_KINDS,
+  HOST_KINDS,
   EFFECT_MODES,
   eventTypes,
   OBLIGATION_KINDS,
@@ -136,7 +137,7 @@ describe('the catalogue', () => {
 
   test('lists agree with each other', () => {
     expect(DECISION_KINDS).toEqual(Object.keys(EFFECT_KINDS));
-    const planned = DECISION_KINDS.filter((kind) => !(PLAIN_KINDS as readonly string[]).includes(kind));
+    const planned = DECISION_KINDS.filter((kind) => !([...PLAIN_KINDS, ...HOST_KINDS] as readonly string[]).includes(kind));
     expect(planned).toEqual(['takeOver', 'giveBack', 'alignParameters']);
     for (const declared of Object.values(EFFECT_KINDS)) expect(['repeatable', 'atMostOnce']).toContain(declared);
     expect([EFFECT_MODES, PAIR_MODES, OUTCOMES, OBLIGATION_KINDS, SETTLEMENTS]).toMatchInlineSnapshot(`
@@ -162,6 +163,9 @@ describe('the catalogue', () => {
           "parameters",
           "bindings",
           "service",
+          "vfMac",
+          "forwarding",
+          "unplugged",
         ],
         [
           "givenBack",

@@ -1,7 +1,7 @@
 // How decisions are carried out in the simulated guest, as the real adapters must: compare, act, read back. Comparing and
 // acting happen at one instant here, because rtnetlink and an IOCTL are one call; what waits (INetCfg's lock, the link
 // monitor of a bond) compares after it has waited.
-import { LOCK_HELD } from '../../events/catalogue.ts';
+import { isHosts, LOCK_HELD } from '../../events/catalogue.ts';
 import type { Decision, DecisionOf, Target } from '../../events/catalogue.ts';
 import type { Ledger, Outcome } from '../platform.ts';
 import { type Act, isStillThere } from './act.ts';
@@ -42,6 +42,7 @@ export class WindowsEffects {
   }
 
   begin(decision: Decision, report: Report): void {
+    if (isHosts(decision)) return report(refused('this is for a hypervisor to do'));
     switch (decision.kind) {
       case 'holdLink':
       case 'releaseLink':
@@ -126,6 +127,7 @@ export class BondEffects {
 
   /** `isAlive` says whether the process that carries it out still runs: what takes several steps ends with it. */
   begin(decision: Decision, report: Report, ledger: Ledger, isAlive: () => boolean): void {
+    if (isHosts(decision)) return report(refused('this is for a hypervisor to do'));
     switch (decision.kind) {
       case 'bindPrimary':
         return report(this.#enslave(decision));

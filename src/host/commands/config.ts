@@ -41,6 +41,9 @@ export const dumpToml = (configuration: Configuration): string => {
   for (const pair of policy.pairs) {
     lines.push('', '[[pairs]]', ...Object.entries(pair).map(([name, value]) => `${name} = ${inline(value)}`));
   }
+  for (const vm of configuration.vms) {
+    lines.push('', '[[vms]]', ...Object.entries(vm).map(([name, value]) => `${name} = ${inline(value)}`));
+  }
   return `${lines.join('\n')}\n`;
 };
 
@@ -53,7 +56,14 @@ const dumpDocument = (configuration: Configuration): object => {
       ]),
     );
   const pairs = { value: configuration.policy.pairs, origin: configuration.origins['pairs'] };
-  return { schemaVersion: 1, file: configuration.file, service: table('service'), policy: table('policy'), pairs };
+  return {
+    schemaVersion: 1,
+    file: configuration.file,
+    service: table('service'),
+    policy: table('policy'),
+    pairs,
+    vms: configuration.vms,
+  };
 };
 
 const check = (args: Arguments): { readonly text: string; readonly document: object } => {

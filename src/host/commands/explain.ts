@@ -23,7 +23,8 @@ export const run: Run = async (args, io) => {
   const wanted = pairOption(args);
   const story = await storyOf(args);
   story.history.end();
-  const pairs: Explanation[] = [...story.guest.pairs.values()]
+  const { pairs: own, hosted } = story.guest;
+  const pairs: Explanation[] = [...own.values(), ...hosted.pairs.values()]
     .filter(({ mac }) => wanted === null || mac === wanted)
     .map((pair) => explainPair(pair, story));
   if (args.flag('json')) io.stdout.write(`${JSON.stringify({ schemaVersion: 1, seq: story.end.seq, pairs }, null, 2)}\n`);

@@ -11,7 +11,7 @@ import { request } from '../control-client.ts';
 import { openLogger } from '../lines.ts';
 import { configurationOf, openLogOf, pairOption, servicePid, tellLog, untilMet } from '../look.ts';
 import { hostFacts, machineId } from '../machine-facts.ts';
-import { systemPlatform } from '../platforms.ts';
+import { hypervisorPlatform, systemPlatform } from '../platforms.ts';
 import { openWriter } from '../service-log.ts';
 import type { LogPlace } from '../settings.ts';
 import { Service } from '../service.ts';
@@ -20,13 +20,15 @@ import { packageVersion } from './version.ts';
 const DEFAULT_LIMIT_S = 60;
 
 const owedIn = ({ guest }: Story, mac: string | null): readonly Obligation[] =>
-  [...guest.pairs.values()].filter((pair) => mac === null || pair.mac === mac).flatMap(({ obligations }) => obligations);
+  [...guest.pairs.values(), ...guest.hosted.pairs.values()]
+    .filter((pair) => mac === null || pair.mac === mac)
+    .flatMap(({ obligations }) => obligations);
 
 /** What is still owed, in words, with what stands in the way. */
 const stillOwed = (story: Story, mac: string | null): string[] => {
   const owed = owedIn(story, mac);
   return owed.map(({ pair, kind, id }) => {
-    const hindrance = story.guest.pairs.get(pair)?.hindrance ?? null;
+    const hindrance = story.guest.stateOf(pair)?.hindrance ?? null;
     return `${pair}: ${kind} (${id})${hindrance === null ? '' : `, ${hindrance}`}`;
   });
 };
@@ -102,8 +104,11 @@ export const run: Run = async (args, io) => {
       return tell(before, await untilMet(reader, story, () => stillOwed(story, mac), limit_s, Number(seq)));
     }
     if (before === 0) return tell(0, []);
-    const platform = await systemPlatform(settings);
-    return tell(before, await restoreAlone({ platform, place: settings, policy, mac, by, limit_ms: limit_s * 1000 }));
+    // What the log says of a hypervisor's guests is what was changed; the file may no longer name them.
+    const { vms } = story.guest.policy;
+    const platform = vms === undefined ? await systemPlatform(settings) : await hypervisorPlatform(vms);
+    const observed = vms === undefined ? policy : { ...policy, vms };
+    return tell(before, await restoreAlone({ platform, place: settings, policy: observed, mac, by, limit_ms: limit_s * 1000 }));
   } finally {
     reader.close();
   }

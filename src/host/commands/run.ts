@@ -12,7 +12,7 @@ import { type LoggerOptions, openLogger, type Lines } from '../lines.ts';
 import { Meters, metricsText } from '../metrics.ts';
 import { hostFacts, machineId } from '../machine-facts.ts';
 import { operatorHandlers } from '../operator.ts';
-import { choosePlatform } from '../platforms.ts';
+import { type Chosen, choosePlatform } from '../platforms.ts';
 import { Service } from '../service.ts';
 import { statusText, Supervision, type Told } from '../supervision.ts';
 import type { Settings } from '../settings.ts';
@@ -26,7 +26,7 @@ const configured = (args: Arguments): Configuration =>
     'policy.effects': args.flag('observe') ? 'off' : args.flag('dry-run') ? 'dryRun' : undefined,
   });
 
-const handlersOf = (service: Service, copying: Copying | null, stop: (reason: string) => void): Handlers => ({
+const handlersOf = (service: Service, copying: Copying | null, stop: (reason: string) => unknown): Handlers => ({
   ...operatorHandlers(service, () => service.policy),
   status: () => {
     const forwarding = copying?.status(service.seq) ?? null;
@@ -67,7 +67,9 @@ const FIXED = [
 const reload = (args: Arguments, service: Service, lines: Lines, started: Settings): void => {
   try {
     const { policy, settings, file } = configured(args);
-    lines.reloaded({ config: file, changed: service.reload(policy, settings) });
+    // The guests of a hypervisor are connected at its start.
+    const { vms } = service.policy;
+    lines.reloaded({ config: file, changed: service.reload(vms === undefined ? policy : { ...policy, vms }, settings) });
     const later = FIXED.filter((name) => settings[name] !== started[name]);
     if (later.length > 0) lines.degraded({ part: 'reload', reason: `${later.join(', ')} will change at the next start only` });
   } catch (error) {
@@ -89,7 +91,10 @@ const hangups = (): ((act: () => void) => void) => {
   };
 };
 
-interface RunOptions {
+export interface RunOptions {
+  /** Another world than the command line's platform, and what else its control socket answers. */
+  readonly choose?: (args: Arguments, configuration: Configuration) => Promise<Chosen>;
+  readonly handlers?: (service: Service, platform: Platform) => Handlers;
   /** JSON lines or readable ones, instead of what the terminal suggests. */
   readonly json?: boolean;
   /** A recording has been played to its end, and its last state has settled. */
@@ -107,10 +112,10 @@ interface RunOptions {
 }
 
 /** The control socket; without it the service still does its work. */
-const controlOf = (path: string, service: Service, copying: Copying | null, lines: Lines, stop: (reason: string) => void) =>
+const controlOf = (path: string, handlers: Handlers, lines: Lines) =>
   openControl({
     path,
-    handlers: handlersOf(service, copying, (reason) => setImmediate(() => stop(reason))),
+    handlers,
     onDropped: (reason) => lines.controlDropped({ reason }),
     onFault: (error) => lines.fault({ text: String(error) }),
   }).catch((error: unknown) => {
@@ -165,7 +170,7 @@ export const runService = async (args: Arguments, options: RunOptions = {}): Pro
     ...(asJson === undefined ? {} : { json: asJson }),
     ...(options.also === undefined ? {} : { also: options.also }),
   });
-  const { platform, policy } = await choosePlatform(args, configuration);
+  const { platform, policy } = await (options.choose ?? choosePlatform)(args, configuration);
   // Before the log is opened: a signal that comes while it is read ends the service as cleanly as any other.
   const signal = interrupted();
   const onHangup = hangups();
@@ -176,7 +181,8 @@ export const runService = async (args: Arguments, options: RunOptions = {}): Pro
     version,
     node: process.versions.node,
     pid: process.pid,
-    platform: args.text('platform') === 'simulated' ? `simulated ${platform.name}` : platform.name,
+    platform:
+      options.choose === undefined && args.text('platform') === 'simulated' ? `simulated ${platform.name}` : platform.name,
     effects: policy.effects,
     stateDir: settings.stateDir,
     config: file,
@@ -188,7 +194,9 @@ export const runService = async (args: Arguments, options: RunOptions = {}): Pro
   const stopping = new AbortController();
   const stop = (reason: string): void => stopping.abort(reason);
   onHangup(() => (options.endsOnHangup ? stop('SIGHUP') : reload(args, service, lines, settings)));
-  const control = await controlOf(settings.controlSocket, service, log.copying, lines, stop);
+  const soon = (reason: string): unknown => setImmediate(() => stop(reason));
+  const handlers = { ...handlersOf(service, log.copying, soon), ...options.handlers?.(service, platform) };
+  const control = await controlOf(settings.controlSocket, handlers, lines);
   const metrics = await metricsOf(settings, service, meters, platform, lines);
   const both = AbortSignal.any([signal, stopping.signal, ...(options.until === undefined ? [] : [options.until])]);
   const release = stayAlive();

@@ -1,11 +1,13 @@
 // `netkvm status`: where each pair is and why. The log says it; the service, if it runs, adds how it is itself.
 import { EXIT } from '../../events/errors.ts';
+import type { HostedPair } from '../../machines/hosted-pair.ts';
 import type { PairState } from '../../machines/pair-state.ts';
 import { BECAUSE } from '../../machines/reasons.ts';
 import type { Arrived } from '../../machines/roles.ts';
 import type { Story } from '../../machines/story.ts';
 import type { Run } from '../command.ts';
 import type { JsonObject } from '../control-lines.ts';
+import { type HostedDocument, hostedDocument } from '../hosting.ts';
 import { configurationOf, openLogOf, pairOption, serviceState, tellLog } from '../look.ts';
 
 const device = (adapter: Arrived | null) =>
@@ -28,7 +30,7 @@ const pairOf = ({ mac, mode, shown, configuration, roles, pending, episode, obli
 });
 
 /** What is wrong now: pairs without a path, and findings that last. */
-const troubles = (story: Story, pairs: readonly PairState[]) => {
+const troubles = (story: Story, pairs: readonly (PairState | HostedPair)[]) => {
   const open = story.findings.list(story.end).filter(({ until_seq, severity }) => until_seq === null && severity !== 'info');
   const wanted = new Set(pairs.map(({ mac }) => mac));
   return open.filter(({ mac }) => mac === null || wanted.has(mac));
@@ -37,7 +39,12 @@ const troubles = (story: Story, pairs: readonly PairState[]) => {
 const nameOf = (found: ReturnType<typeof device>): string => (found === null ? '-' : found.name);
 
 const lineOf = (pair: ReturnType<typeof pairOf>): string => `${placeOf(pair)}${effectsOf(pair)}`;
-const effectsOf = ({ effects, owed, hindrance, released }: ReturnType<typeof pairOf>): string =>
+const effectsOf = ({
+  effects,
+  owed,
+  hindrance,
+  released,
+}: Pick<ReturnType<typeof pairOf>, 'effects' | 'owed' | 'hindrance' | 'released'>): string =>
   [
     ...(hindrance === null ? [] : [`effects ${effects}: ${hindrance}`]),
     ...(owed.length === 0 ? [] : [`owed: ${owed.map(({ kind }) => kind).join(', ')}`]),
@@ -48,6 +55,23 @@ const effectsOf = ({ effects, owed, hindrance, released }: ReturnType<typeof pai
 const placeOf = ({ mac, mode, stage, datapath, because, standby, primary }: ReturnType<typeof pairOf>): string =>
   `${mac}  ${mode.padEnd(6)}  ${stage.padEnd(15)}  ${datapath.padEnd(7)}  standby ${nameOf(standby)}, primary ${nameOf(primary)}\n` +
   `${' '.repeat(27)}${because}: ${BECAUSE[because]}\n`;
+
+const hostedLine = ({
+  mac,
+  stage,
+  datapath,
+  because,
+  port,
+  guest,
+  owed,
+  effects,
+  hindrance,
+  released,
+}: HostedDocument): string => {
+  const says = guest === null ? 'no service' : `${guest.stage}, ${guest.datapath}`;
+  const head = `${mac}  host    ${stage.padEnd(15)}  ${datapath.padEnd(7)}  VF ${port?.vf?.mac ?? '-'}, guest ${says}\n`;
+  return `${head}${' '.repeat(27)}${because}: ${BECAUSE[because]}\n${effectsOf({ effects, owed, hindrance, released })}`;
+};
 
 /** Where the copy on a server is: how far behind, and what went wrong last. */
 const copyLine = ({ server, state, seq, lag_events, lag_ms, error }: JsonObject): string => {
@@ -65,8 +89,10 @@ export const run: Run = async (args, io) => {
     const service = await serviceState(configuration);
     const pid = service?.pid ?? null;
     const outage = service?.outage ?? null;
-    const pairs = [...story.guest.pairs.values()].filter(({ mac }) => wanted === null || mac === wanted);
-    const wrong = troubles(story, pairs);
+    const { pairs: own, hosted } = story.guest;
+    const pairs = [...own.values()].filter(({ mac }) => wanted === null || mac === wanted);
+    const hostedPairs = [...hosted.pairs.values()].filter(({ mac }) => wanted === null || mac === wanted);
+    const wrong = troubles(story, [...pairs, ...hostedPairs]);
     const document = {
       schemaVersion: 1,
       service: { running: service !== null, pid, outage },
@@ -75,6 +101,7 @@ export const run: Run = async (args, io) => {
       effects: story.guest.policy.effects,
       divergence: story.divergence,
       pairs: pairs.map(pairOf),
+      ...(hosted.pairs.size === 0 ? {} : { hosted: hostedPairs.map(hostedDocument) }),
       findings: wrong.map(({ code, severity, mac, seq, text }) => ({ code, severity, mac, seq, text })),
     };
     if (args.flag('json')) io.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
@@ -85,7 +112,8 @@ export const run: Run = async (args, io) => {
       if (outage !== null) io.stdout.write(`It cannot write its log, so this may be out of date: ${outage}\n`);
       if (document.forwarding !== null) io.stdout.write(copyLine(document.forwarding));
       for (const pair of document.pairs) io.stdout.write(lineOf(pair));
-      if (pairs.length === 0) io.stdout.write('No pair.\n');
+      for (const pair of document.hosted ?? []) io.stdout.write(hostedLine(pair));
+      if (pairs.length + hostedPairs.length === 0) io.stdout.write('No pair.\n');
       for (const { severity, code, mac, text } of wrong) io.stdout.write(`${severity} ${code} ${mac ?? ''}: ${text}\n`);
     }
     if (pid === null) return EXIT.notRunning;

@@ -1,6 +1,6 @@
 // Decisions become requests to the kernel here: one effect at a time for a pair, in the order in which they were decided.
 // The sockets are opened at the first one, so that whoever only observes has none.
-import type { Adapter, Decision, DecisionOf } from '../../../events/catalogue.ts';
+import { type Adapter, type Decision, type DecisionOf, isHosts } from '../../../events/catalogue.ts';
 import type { Ledger, Outcome } from '../../platform.ts';
 import { readBefore } from './before.ts';
 import { Conversation } from './conversation.ts';
@@ -67,6 +67,7 @@ export class LinuxEffects {
   }
 
   #act(decision: Decision, signal: AbortSignal, ledger: Ledger): Promise<Outcome> {
+    if (isHosts(decision)) throw new Stop('refused', 'this is for a hypervisor to do');
     const { conversation, ethtool, members } = this.#open();
     switch (decision.kind) {
       case 'bindPrimary':
@@ -105,6 +106,9 @@ export class LinuxEffects {
           break;
         case 'bindings':
         case 'service':
+        case 'vfMac':
+        case 'forwarding':
+        case 'unplugged':
           throw new Stop('refused', `${owed.kind} are not given back by this platform`);
       }
     } catch (error) {

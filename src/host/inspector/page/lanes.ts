@@ -47,6 +47,12 @@ export const laneOf = ({ event, roles }: Row, mac: string): Lane | null => {
     case 'obligation.opened':
     case 'obligation.closed':
       return data.pair === mac ? 'effects' : null;
+    case 'monitor.facts':
+    case 'monitor.event':
+    case 'port.facts':
+    case 'channel.facts':
+    case 'channel.heard':
+      return data.pair === mac ? 'hypervisor' : null;
     case 'timer.elapsed':
       return data.pair === mac ? 'controller' : null;
     case 'protocol.installed':

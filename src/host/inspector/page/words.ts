@@ -59,6 +59,21 @@ export const summary = ({ event, subject }: Row): string => {
       return event.data.address;
     case 'departure.signalled':
       return `${event.data.address} · ${event.data.sign}`;
+    case 'monitor.event':
+      return [event.data.name, ...Object.values(event.data.fields).map(String)].join(' · ');
+    case 'monitor.facts': {
+      const { connected, running, migration, primary } = event.data;
+      if (!connected) return 'no monitor';
+      return `${running ? 'running' : 'not running'} · migration ${migration} · ${primary ? 'primary there' : 'no primary'}`;
+    }
+    case 'port.facts':
+      return event.data.vf === null ? 'no VF' : shown(event.data.vf);
+    case 'channel.facts': {
+      const { guest } = event.data;
+      return guest === null ? 'nobody answers' : `${guest.stage} · ${guest.datapath}`;
+    }
+    case 'channel.heard':
+      return [event.data.word, event.data.episode, event.data.reason].filter((part) => part !== null).join(' · ');
     case 'decision.made':
       return `${event.data.kind} · ${event.data.id} · attempt ${event.data.attempt}`;
     case 'outcome.seen':
