@@ -103,10 +103,10 @@ export class Running {
   all(event: string): Line[] {
     return this.lines.filter((line) => line.event === event);
   }
-  async line(event: string, fits: (line: Line) => boolean = () => true): Promise<Line> {
+  async line(event: string, fits: (line: Line) => boolean = () => true, limit_ms = 10_000): Promise<Line> {
     const find = (): Line | undefined => this.lines.find((line) => line.event === event && fits(line));
     try {
-      await until(`a line ${event}`, () => find() !== undefined || this.child.exitCode !== null);
+      await until(`a line ${event}`, () => find() !== undefined || this.child.exitCode !== null, limit_ms);
       const found = find();
       if (found !== undefined) return found;
     } catch {

@@ -96,7 +96,7 @@ describe.skipIf(why !== null)(`killed again and again${skipped(why)}`, () => {
       for (let life = 0; life < LIVES; life += 1) {
         const service = live();
         // Some die while they start, some as soon as an effect begins.
-        if (random.chance(0.8)) await service.line('watching');
+        if (random.chance(0.8)) await service.line('watching', () => true, 60_000);
         const begun = random.chance(0.4) ? statSync(journal).size : Infinity;
         const end_ms = performance.now() + random.between(0, begun === Infinity ? 600 : 2000);
         if (random.chance(0.7)) await batch('link del prim', ...plug('prim'));
@@ -118,8 +118,8 @@ describe.skipIf(why !== null)(`killed again and again${skipped(why)}`, () => {
         const line = last.all('transition').at(-1);
         return line?.['stage'] === 'onPrimary' && line['datapath'] === 'primary';
       };
-      await until('the primary carries', reached, 20_000);
-      await until('nothing is open', () => openDecisions(state).length === 0, 10_000);
+      await until('the primary carries', reached, 60_000);
+      await until('nothing is open', () => openDecisions(state).length === 0, 60_000);
       // The primary has its parameters, and gives them back: what was found, not what an earlier life had set.
       expect(txQueue()).toBe(500);
       expect(openObligations(state).length).toBe(1);
@@ -143,7 +143,7 @@ describe.skipIf(why !== null)(`killed again and again${skipped(why)}`, () => {
       const { report, complaints } = await replayFile(exported);
       expect([report.divergence, complaints]).toEqual([null, []]);
     },
-    LIVES * 10_000,
+    LIVES * 10_000 + 180_000,
   );
 });
 
