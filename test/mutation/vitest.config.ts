@@ -20,6 +20,7 @@ const QUICK_FIRST = {
     'unit/netkvm-state.unit',
     'unit/lives.unit',
     'unit/roles.unit',
+    'unit/story.unit',
     'unit/pair.unit',
     'unit/pair.found.unit',
     'unit/pair.owed.unit',
