@@ -28,7 +28,11 @@ const entry = (exit: ExitName, meaning: string, cure: string): ErrorEntry => ({ 
 
 export const ERRORS = {
   'usage.command': entry('usage', 'The command line could not be understood.', 'See `netkvm help`.'),
-  'usage.value': entry('usage', 'A value on the command line is outside its range.', 'The message names the range.'),
+  'usage.value': entry(
+    'usage',
+    'A value on the command line is not one that is taken there.',
+    'Give one as the message says; `netkvm help COMMAND` lists what a command takes.',
+  ),
   'node.version': entry('usage', 'The running Node is older than 22.18.', 'Install Node 22.18 or newer.'),
   'config.unreadable': entry('configuration', 'The configuration file cannot be read.', 'Check path and permissions.'),
   'config.syntax': entry('configuration', 'The configuration file is not valid TOML.', 'Mend the line that is named.'),

@@ -37,10 +37,14 @@ export const findCommands = (words: readonly string[]): readonly Command[] => {
   throw usage(`there is no command ${shown(first)}${didYouMean(first, firsts)}`);
 };
 
+/** `1 to 9`; nobody wants to read the largest number there is. */
+export const limitsOf = ([min, max]: readonly [number, number]): string =>
+  max === Number.MAX_SAFE_INTEGER ? `${min} on` : `${min} to ${max}`;
+
 const rangeText = (option: Option): string =>
   option.choices
     ? `one of ${option.choices.join(', ')}`
-    : `a ${option.fraction ? '' : 'whole '}number from ${option.range![0]} to ${option.range![1]}`;
+    : `a ${option.fraction ? '' : 'whole '}number from ${limitsOf(option.range!)}`;
 
 /** Checks one value against its option's choices or range. */
 const readValue = (option: Option, raw: string): string | number => {

@@ -6,8 +6,6 @@ import type { Arguments } from './command.ts';
 import { type Configuration, loadConfig } from './config.ts';
 import { ping, request } from './control-client.ts';
 import type { JsonObject } from './control-lines.ts';
-import { parseMac } from '../events/mac.ts';
-import { NetkvmError } from '../events/errors.ts';
 import type { LogReader } from '../events/log.ts';
 
 /** The configuration as the common options of a command ask for it. */
@@ -15,13 +13,7 @@ export const configurationOf = (args: Arguments): Configuration =>
   loadConfig(args.text('config'), { 'service.stateDir': args.text('state-dir') });
 
 /** The MAC behind --pair, null where none was given. */
-export const pairOption = (args: Arguments): string | null => {
-  const text = args.text('pair');
-  if (text === undefined) return null;
-  const mac = parseMac(text);
-  if (mac === null) throw new NetkvmError('usage.value', `--pair ${JSON.stringify(text)} is not a MAC address`);
-  return mac;
-};
+export const pairOption = (args: Arguments): string | null => args.text('pair') ?? null;
 
 /** Folds what the log has (up to `until`). The whole log, so that history and findings are complete. */
 export const tellLog = (reader: LogReader, until = Infinity): Story => {

@@ -1,6 +1,6 @@
 // `netkvm help`: the list of commands, or one command's page, generated from the table in commands.ts.
 import { ERRORS, EXIT, type ExitName } from '../../events/errors.ts';
-import { findCommands } from '../arguments.ts';
+import { findCommands, limitsOf } from '../arguments.ts';
 import type { Command, Option, Run } from '../command.ts';
 import { COMMANDS, usageOf } from '../commands.ts';
 
@@ -25,7 +25,7 @@ export const optionHead = ({ name, short, value }: Option): string =>
 
 /** The meaning with the values that are allowed. */
 export const optionText = ({ meaning, choices, range }: Option): string =>
-  meaning + (choices ? ` One of ${choices.join(', ')}.` : range ? ` From ${range[0]} to ${range[1]}.` : '');
+  meaning + (choices ? ` One of ${choices.join(', ')}.` : range ? ` From ${limitsOf(range)}.` : '');
 
 /** Two columns; the second is wrapped so that no line is longer than 100 characters. */
 const columns = (rows: readonly (readonly [left: string, right: string])[]): string => {

@@ -42,12 +42,12 @@ export const run: Run = async (args, io) => {
     ...(until === undefined ? {} : { until }),
     ...(policy === undefined ? {} : { policy }),
   });
-  io.stdout.write(args.flag('json') ? `${JSON.stringify(report)}\n` : timelineText(report));
   if (html !== undefined) {
     // Loaded only here: a replay needs none of the page.
     const [{ readDocument }, { writePage }] = await Promise.all([import('../inspector/read.ts'), import('../inspector/html.ts')]);
-    await writePage(html, await readDocument(path, { until, policy, served: false }));
+    await writePage(html, await readDocument([path], { until, policy, served: false }));
   }
+  io.stdout.write(args.flag('json') ? `${JSON.stringify(report)}\n` : timelineText(report));
   for (const complaint of complaints) io.stderr.write(`netkvm: ${complaint}\n`);
   if (report.divergence !== null)
     throw new NetkvmError('replay.diverged', `${path}: at event ${report.divergence.seq} the fold gives another decision`);
