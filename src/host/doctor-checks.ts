@@ -2,7 +2,7 @@
 // broken part hides no other. The adapters are loaded inside their checks for the same reason.
 import { accessSync, constants, existsSync, readdirSync, readFileSync, statfsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { NetkvmError } from '../events/errors.ts';
+import { ERRORS, NetkvmError } from '../events/errors.ts';
 import type { Configuration } from './config.ts';
 import { ping } from './control-client.ts';
 
@@ -100,7 +100,18 @@ const stateDir = ({ configuration }: CheckContext): Found => {
   return ok(there === folder ? `${folder} can be written, ${MiB(bavail * bsize)} free` : `${folder} will be made`);
 };
 
+const remoteLog = async (configuration: Configuration): Promise<Found> => {
+  const { openLogOf } = await import('./look.ts');
+  const reader = await openLogOf(configuration);
+  try {
+    return ok(`${reader.path}: events ${reader.first()} to ${reader.head()}`);
+  } finally {
+    reader.close();
+  }
+};
+
 const log = async ({ configuration, thorough_bytes }: CheckContext): Promise<Found> => {
+  if (configuration.settings.log !== '') return remoteLog(configuration);
   const [{ databaseIn, openReader }, { inspect, sizeOf }] = await Promise.all([
     import('../adapters/log/sqlite.ts'),
     import('../adapters/log/schema.ts'),
@@ -222,7 +233,9 @@ const runOne = async (
   try {
     return { name, ...(await check(context)) };
   } catch (error) {
-    const line = error instanceof NetkvmError ? error.line : error instanceof Error ? error.message : String(error);
+    if (error instanceof NetkvmError)
+      return { name, ...failed(`${error.message.split('\n', 1)[0]!} [${error.code}]`, ERRORS[error.code].cure) };
+    const line = error instanceof Error ? error.message : String(error);
     return { name, ...failed(line.split('\n', 1)[0]!, 'Reinstall with `npm ci`; if that does not help, report it.') };
   }
 };

@@ -1,6 +1,7 @@
 // The service as a process, with a copy on a server and with its log there: what `status` says, what a wrong
 // configuration says, what is not in argv or in the lines, and that decisions do not wait for a server that is not there.
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -98,6 +99,23 @@ test.each([
   expect(line).toMatch(code);
 });
 
+/** The inspector's page gets its events from the server, too. */
+const inspects = async (file: string): Promise<void> => {
+  const child = spawn(process.execPath, [NETKVM, 'inspect', '--config', file, '--json'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  children.add(child);
+  const [first] = (await once(child.stdout, 'data')) as [Buffer];
+  const { url } = JSON.parse(first.toString()) as { url: string };
+  expect(await (await fetch(url)).text()).toContain('kurrentdb://');
+  const events = (await fetch(`${url}events`)).body?.getReader();
+  let text = '';
+  while (!text.includes('"type":"service.started"')) text += Buffer.from((await events?.read())?.value ?? []).toString();
+  await events?.cancel();
+  child.kill('SIGINT');
+  expect(await once(child, 'exit')).toEqual([0, null]);
+};
+
 test('the log itself on the server: recorded there, read by status, continued after a restart', async () => {
   const { file } = configured({ log: connection.name });
   const first = start(file);
@@ -111,7 +129,12 @@ test('the log itself on the server: recorded there, read by status, continued af
   const { log } = await statusOf(file);
   const second = start(file);
   await until(async () => ((await statusOf(file).catch(() => null))?.log.head ?? 0) > log.head);
+  await inspects(file);
   expect(await second.stop()).toBe(0);
+  const doctor = await promisify(execFile)(process.execPath, [NETKVM, 'doctor', '--config', file]).catch(
+    (error: { stdout: string }) => error,
+  );
+  expect(doctor.stdout).toMatch(/ok +log +kurrentdb:.*events 1 to \d+/);
 });
 
 describe.skipIf(REAL_URL !== null)('with faults', () => {
