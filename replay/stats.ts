@@ -6,6 +6,9 @@ import type { Finding } from '../src/machines/findings.ts';
 import { FINDINGS, type FindingCode } from '../src/machines/reasons.ts';
 import type { Entry, SettledEntry } from '../src/machines/history.ts';
 import { Story } from '../src/machines/story.ts';
+import { type Distribution, distributionOf, type Spread, spreadOf } from './distribution.ts';
+import { type Direction, DIRECTIONS } from './timeline/document.ts';
+import type { Losses } from './timeline/losses.ts';
 
 /** What is measured, in ns; docs/figures.md is made from this list. */
 export const DURATIONS = {
@@ -19,16 +22,13 @@ export const DURATIONS = {
 export type DurationName = keyof typeof DURATIONS;
 const NAMES = Object.keys(DURATIONS) as DurationName[];
 
-export interface Distribution {
-  readonly count: number;
-  readonly min_ns: number | null;
-  readonly p50_ns: number | null;
-  readonly p90_ns: number | null;
-  readonly p99_ns: number | null;
-  readonly max_ns: number | null;
-  readonly mean_ns: number | null;
-  /** In ascending order; of very many an even choice of SAMPLES_MAX. */
-  readonly samples_ns: readonly number[];
+export interface MeasuredLosses {
+  readonly meters: number;
+  readonly lost: number;
+  /** Packets that arrived, of the meters that came to their end. */
+  readonly received: number;
+  /** Packets that were lost one after the other. */
+  readonly holes: Spread;
 }
 
 export interface Statistics {
@@ -38,12 +38,17 @@ export interface Statistics {
   readonly returns: { readonly migrated: number; readonly other: number };
   readonly durations: Readonly<Record<DurationName, Distribution>>;
   /** Packets that the adapters’ drivers dropped, where counters were sampled. */
-  readonly losses: { readonly samples: number; readonly rxDropped: number; readonly txDropped: number };
+  readonly losses: {
+    readonly samples: number;
+    readonly rxDropped: number;
+    readonly txDropped: number;
+    /** What packet meters found missing. */
+    readonly measured: Readonly<Record<Direction, MeasuredLosses>>;
+  };
   readonly decisions: readonly { readonly kind: string; readonly result: string; readonly count: number }[];
   readonly findings: readonly { readonly code: FindingCode; readonly count: number; readonly total_ns: number }[];
 }
 
-const SAMPLES_MAX = 1000;
 /** Durations kept of each kind: a bound for memory, far above what logs hold. */
 const KEPT_MAX = 1_000_000;
 /** What a log's story keeps while it is counted: what was counted is not needed any more, however long the log is. */
@@ -207,28 +212,6 @@ export class Counted {
   }
 }
 
-const distributionOf = (all: readonly number[]): Distribution => {
-  const sorted = all.toSorted((a, b) => a - b);
-  const count = sorted.length;
-  // The smallest sample that at least this share does not exceed.
-  const at = (share: number): number | null => sorted[Math.max(0, Math.ceil(share * count) - 1)] ?? null;
-  const samples_ns =
-    count <= SAMPLES_MAX
-      ? sorted
-      : Array.from({ length: SAMPLES_MAX }, (_, index) => sorted[Math.round((index * (count - 1)) / (SAMPLES_MAX - 1))] ?? 0);
-  const mean_ns = count === 0 ? null : Math.round(sorted.reduce((sum, one) => sum + one, 0) / count);
-  return {
-    count,
-    min_ns: sorted[0] ?? null,
-    p50_ns: at(0.5),
-    p90_ns: at(0.9),
-    p99_ns: at(0.99),
-    max_ns: sorted.at(-1) ?? null,
-    mean_ns,
-    samples_ns,
-  };
-};
-
 export class Stats {
   readonly #durations = new Map<DurationName, number[]>(NAMES.map((name) => [name, []]));
   readonly #decisions = new Map<string, { kind: string; result: string; count: number }>();
@@ -236,6 +219,7 @@ export class Stats {
   readonly #logs: { name: string; events: number; pairs: number; damaged: boolean }[] = [];
   readonly #returns = { migrated: 0, other: 0 };
   readonly #losses = { samples: 0, rxDropped: 0, txDropped: 0 };
+  readonly #metered: Losses[] = [];
 
   /** Adds a log that was told to its end. */
   add(name: string, counted: Counted, events: number, damaged: boolean): void {
@@ -258,6 +242,21 @@ export class Stats {
     this.#losses.txDropped += Number(counted.txDropped);
   }
 
+  addLosses(losses: Losses): void {
+    this.#metered.push(losses);
+  }
+
+  #measured(direction: Direction): MeasuredLosses {
+    const meters = this.#metered.filter((one) => one.direction === direction);
+    const sum = (of: (one: Losses) => number): number => meters.reduce((total, one) => total + of(one), 0);
+    return {
+      meters: meters.length,
+      lost: sum(({ lost }) => lost),
+      received: sum(({ received }) => received ?? 0),
+      holes: spreadOf(meters.flatMap(({ holes }) => holes.map(({ lost }) => lost))),
+    };
+  }
+
   document(): Statistics {
     const durations = Object.fromEntries(NAMES.map((name) => [name, distributionOf(this.#durations.get(name) ?? [])]));
     const findings = (Object.keys(FINDINGS) as FindingCode[]).flatMap((code) => {
@@ -269,7 +268,7 @@ export class Stats {
       logs: this.#logs,
       returns: this.#returns,
       durations: durations as Record<DurationName, Distribution>,
-      losses: this.#losses,
+      losses: { ...this.#losses, measured: { in: this.#measured('in'), out: this.#measured('out') } },
       decisions: [...this.#decisions.values()].toSorted((a, b) =>
         `${a.kind} ${a.result}`.localeCompare(`${b.kind} ${b.result}`, 'en'),
       ),
@@ -278,8 +277,32 @@ export class Stats {
   }
 }
 
+/** The tables of a distribution stand under one another. */
+const COLUMN = 11;
+const COLUMNS = ['count', 'min', 'p50', 'p90', 'p99', 'max'];
+const rowText = (name: string, cells: readonly string[]): string =>
+  `${name.padEnd(12)}${cells.map((one) => one.padStart(COLUMN)).join('')}`;
+
+const lossLines = ({ measured }: Statistics['losses']): string[] => {
+  const found = DIRECTIONS.filter((direction) => measured[direction].meters > 0);
+  if (found.length === 0) return [];
+  const number = (value: number | null): string => String(value ?? '-');
+  return [
+    '',
+    rowText('packets lost', COLUMNS),
+    ...found.map((direction) => {
+      const { count, min, p50, p90, p99, max } = measured[direction].holes;
+      return rowText(`${direction} at once`, [count, min, p50, p90, p99, max].map(number));
+    }),
+    ...found.map((direction) => {
+      const { lost, received, meters } = measured[direction];
+      return `${direction}: ${lost} of ${lost + received} packets, by ${meters} ${meters === 1 ? 'meter' : 'meters'}`;
+    }),
+  ];
+};
+
 const cell = (ns: number | null): string =>
-  (ns === null ? '-' : ns < 1e9 ? `${(ns / 1e6).toFixed(1)} ms` : `${(ns / 1e9).toFixed(2)} s`).padStart(11);
+  ns === null ? '-' : ns < 1e9 ? `${(ns / 1e6).toFixed(1)} ms` : `${(ns / 1e9).toFixed(2)} s`;
 
 export const statisticsText = ({ logs, returns, durations, losses, decisions, findings }: Statistics): string => {
   const events = logs.reduce((sum, log) => sum + log.events, 0);
@@ -287,15 +310,16 @@ export const statisticsText = ({ logs, returns, durations, losses, decisions, fi
   const lines = [
     `${logs.length} ${logs.length === 1 ? 'log' : 'logs'}, ${events} events, ${pairs} pairs; primaries that came back: ${returns.migrated} after a migration, ${returns.other} otherwise`,
     '',
-    `${'duration'.padEnd(12)}${['count', 'min', 'p50', 'p90', 'p99', 'max'].map((head) => head.padStart(11)).join('')}`,
+    rowText('duration', COLUMNS),
     ...NAMES.map((name) => {
       const { count, min_ns, p50_ns, p90_ns, p99_ns, max_ns } = durations[name];
-      return `${name.padEnd(12)}${String(count).padStart(11)}${[min_ns, p50_ns, p90_ns, p99_ns, max_ns].map(cell).join('')}`;
+      return rowText(name, [String(count), ...[min_ns, p50_ns, p90_ns, p99_ns, max_ns].map(cell)]);
     }),
     '',
     losses.samples === 0
-      ? 'losses: no counters were sampled'
-      : `losses: ${losses.rxDropped} packets dropped on reception, ${losses.txDropped} on transmission, in ${losses.samples} samples`,
+      ? 'dropped by drivers: no counters were sampled'
+      : `dropped by drivers: ${losses.rxDropped} packets dropped on reception, ${losses.txDropped} on transmission, in ${losses.samples} samples`,
+    ...lossLines(losses),
   ];
   if (decisions.length > 0)
     lines.push(
@@ -308,7 +332,8 @@ export const statisticsText = ({ logs, returns, durations, losses, decisions, fi
       '',
       'findings',
       ...findings.map(
-        ({ code, count, total_ns }) => `  ${code.padEnd(18)}${String(count).padStart(8)}  ${cell(total_ns)} in total`,
+        ({ code, count, total_ns }) =>
+          `  ${code.padEnd(18)}${String(count).padStart(8)}  ${cell(total_ns).padStart(COLUMN)} in total`,
       ),
     );
   return `${lines.join('\n')}\n`;

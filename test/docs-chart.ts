@@ -1,5 +1,6 @@
 // The chart for the documentation: as an SVG in the inspector's own layout, as Mermaid, and as tables of what leads where.
-import { type Box, layoutOf } from '../src/host/inspector/chart-layout.ts';
+import type { Box } from '../src/host/inspector/chart-curves.ts';
+import { ARRANGEMENT, geometryOf, layoutOf } from '../src/host/inspector/chart-layout.ts';
 import { type ChartEdge, chartGraph, type ChartState, type ChartWay } from '../src/machines/chart-graph.ts';
 
 const graph = chartGraph();
@@ -35,8 +36,13 @@ const boxText = (state: ChartState, { x, y, width, height }: Box): string => {
   return `<g>${title}${rect}${text}</g>`;
 };
 
+const layout = layoutOf(graph, ARRANGEMENT);
+
+/** Where everything is drawn, as the inspector's page reads it. */
+export const chartGeometry = (): string => JSON.stringify(geometryOf(layout));
+
 export const chartSvg = (): string => {
-  const { width, height, boxes, curves } = layoutOf(graph);
+  const { width, height, boxes, curves } = layout;
   const drawn = graph.states.filter(({ parent }) => parent !== null);
   const edges = new Map(graph.edges.map((edge) => [edge.id, edge]));
   const draw = (state: ChartState): string => boxText(state, boxes.get(state.id) ?? { x: 0, y: 0, width: 0, height: 0 });

@@ -10,11 +10,11 @@ import { EXIT_MEANINGS, optionHead, optionText } from '../src/host/commands/help
 import { COMMANDS, usageOf } from '../src/host/commands.ts';
 import { FILE_BYTES_MAX } from '../src/host/config.ts';
 import { METRICS } from '../src/host/metrics.ts';
-import { STEP_MEANINGS, STEPS } from '../replay/timeline/episodes.ts';
+import { STEP_MEANINGS, STEPS } from '../replay/timeline/document.ts';
 import { DURATIONS } from '../replay/stats.ts';
 import { KEYS, PAIR_KEYS, PAIRS_MAX, PARAMETER_KEYS, PARAMETER_RANGES, rangeOf, VM_KEYS, VMS_MAX } from '../src/host/settings.ts';
 import { BECAUSE, FINDINGS } from '../src/machines/reasons.ts';
-import { chartMermaid, chartRows, chartStates, chartSvg } from './docs-chart.ts';
+import { chartGeometry, chartMermaid, chartRows, chartStates, chartSvg } from './docs-chart.ts';
 import { STATE_MEANINGS, STATES } from './faults/given.ts';
 import { FAULTS } from './faults/list.ts';
 
@@ -212,6 +212,10 @@ export const figuresPage = (): string =>
       STEPS.map((name) => [code(name), STEP_MEANINGS[name]]),
     ),
     'A guest’s clock is put on the hosts’ axis by cause and effect: what the guest saw after something on a host (it was asked to let the primary go, it was resumed, a device was plugged) bounds the offset of their clocks from below, what a host saw after something in the guest (the slot was let go) from above. Between STOP and RESUME the guest’s clock stands still or runs on, so that each time in which a host ran the guest has an offset of its own. The estimate is the quickest chain of cause and effect; the bounds are printed with it. Two hosts’ clocks are taken to agree unless cause would come after effect.',
+    '## Losses',
+    'Nothing in a guest tells which packets did not arrive: somebody has to send numbered ones and count. `netkvm timeline`, `inspect` and `stats` take the file of such a meter beside the others; `timeline` counts what was missing in each episode, `stats` gives the distribution of packets lost at once, the page draws them under the datapath. JSON Lines: the header, a line for each run of missing packets, and the totals:',
+    '```json\n{"format":"netkvm-losses","version":1,"direction":"in","period_us":1000}\n{"lost":3,"silence_us":4012,"at_ns":"1795329759519522198","sent_ns":"1795329759519400000"}\n{"end":true,"received":61234,"lost":3}\n```',
+    '`direction` is `in` for packets towards the guest and `out` for those from it, `period_us` how often one is sent, `silence_us` how long nothing came. `at_ns` is the realtime clock of who received the packet behind the hole, `sent_ns` that of who sent it: one of the two is the host’s, and that one is used.',
     '## What a re-run can say',
     '`netkvm replay LOG --with CONFIG` observes again what the log observed, lets timers run on the log’s clock with the other policy’s delays, and decides anew. For each pair this is certain while the decisions are the recorded ones, whose outcomes were recorded. At the first one that is not, it says what it can, and stops: a decision that the log has and the re-run has not is waited for, on timers alone, because facts after it may have followed from it; a decision that the log has not has no outcome that anybody could know.',
   );
@@ -226,6 +230,7 @@ interface Page {
 export const PAGES: readonly Page[] = [
   { path: 'docs/chart.md', text: chartPage },
   { path: 'docs/chart.svg', text: chartSvg, parser: null },
+  { path: 'src/host/inspector/chart-geometry.json', text: chartGeometry, parser: 'json' },
   { path: 'docs/commands.md', text: commandsPage },
   { path: 'docs/configuration.md', text: configurationPage },
   { path: 'docs/errors.md', text: errorsPage },

@@ -2,19 +2,19 @@
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Happening } from '../src/events/catalogue.ts';
-import type { InspectedEvent, InspectorDocument } from '../src/host/inspector/document.ts';
-import { readDocument, readDocuments } from '../src/host/inspector/read.ts';
+import { type InspectedEvent, type InspectorDocument, NO_TIMELINE } from '../src/host/inspector/document.ts';
+import { readDocument } from '../src/host/inspector/read.ts';
 import { appeared, changed, trio } from './given.ts';
 
 const RECORDINGS = fileURLToPath(new URL('../replay/recordings/', import.meta.url));
 export const RECORDING_NAMES = readdirSync(RECORDINGS).filter((name) => name.endsWith('.jsonl'));
 
 export const recorded = (name: string, served = false): Promise<InspectorDocument> =>
-  readDocument(`${RECORDINGS}${name}`, { served });
+  readDocument([`${RECORDINGS}${name}`], { served });
 
 /** The recorded migration as its guest and both of its hosts saw it. */
 export const migrated = (): Promise<InspectorDocument> =>
-  readDocuments(
+  readDocument(
     ['guest', 'qmp-A', 'qmp-B'].map((name) => `${RECORDINGS}raw/b-migration/${name}.jsonl`),
     { served: false },
   );
@@ -39,7 +39,7 @@ export const documentOf = (events: readonly InspectedEvent[], name = 'made.jsonl
   served,
   complaints: [],
   events,
-  hosts: [],
+  timeline: NO_TIMELINE,
 });
 
 /** A pair whose primary loses and gets its carrier, over and over. */

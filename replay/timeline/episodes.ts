@@ -3,38 +3,10 @@
 // where no host was recorded, with the first sign in the guest.
 import { type Datapath, DATAPATHS } from '../../src/machines/stages.ts';
 import { type Axis, onAxis } from './clock.ts';
+import { DIRECTIONS, type Direction, type Ending, STEPS, type StepName } from './document.ts';
 import type { Guest, Mark, MarkKind } from './guest.ts';
 import { type Host, type HostEvent, isCommand, isEvent } from './host.ts';
-
-/** The steps of an episode, in the order in which they are expected. */
-export const STEPS = [
-  'requested',
-  'asked',
-  'signalled',
-  'unplugged',
-  'active',
-  'stopped',
-  'resumed',
-  'returned',
-  'attached',
-  'carrier',
-] as const;
-export type StepName = (typeof STEPS)[number];
-
-export const STEP_MEANINGS: Readonly<Record<StepName, string>> = {
-  requested: 'the migration, or the removal of the primary, was ordered',
-  asked: 'QEMU asked the guest to let its primary go',
-  signalled: 'first sign of it in the guest',
-  unplugged: 'the primary was gone in the guest',
-  active: 'the memory began to be copied',
-  stopped: 'the source stopped the guest',
-  resumed: 'a host ran the guest again',
-  returned: 'a primary was there again',
-  attached: 'it was bound or enslaved',
-  carrier: 'it carried the traffic',
-};
-
-export type Ending = 'completed' | 'cancelled' | 'failed' | 'unfinished' | 'none';
+import type { Losses } from './losses.ts';
 
 export interface EpisodeFigures {
   readonly guest: string;
@@ -47,6 +19,8 @@ export interface EpisodeFigures {
   /** From the first step to the last: how long each path carried while the guest ran, and how long it stood still. */
   readonly carried_ns: Readonly<Record<Datapath, bigint>>;
   readonly stopped_ns: bigint;
+  /** Packets that were missing in that time; null where nobody measured. */
+  readonly lost: Readonly<Record<Direction, number | null>>;
 }
 
 interface Span {
@@ -97,10 +71,14 @@ const ordersOf = (host: Host): Order[] => {
 /** A removal in the guest this long after an order is still its. QEMU waits without limit; an episode does not. */
 const EARLY_NS = 50_000_000n;
 
-interface Look {
-  readonly hosts: readonly Host[];
+/** A guest with its place on the axis. */
+export interface Placed {
   readonly guest: Guest;
   readonly axis: Axis;
+}
+interface Look extends Placed {
+  readonly hosts: readonly Host[];
+  readonly losses: readonly Losses[];
 }
 
 const firstIn = (list: readonly Step[], { from_ns, until_ns }: Span): Step | undefined =>
@@ -112,7 +90,7 @@ const hostSteps = (hosts: readonly Host[], wanted: (event: HostEvent) => boolean
     .toSorted((a, b) => (a.at_ns < b.at_ns ? -1 : 1));
 
 /** Where the datapath of a pair was, on the axis; the end of the log ends the last. */
-export const pathSpans = ({ guest, axis }: Pick<Look, 'guest' | 'axis'>, mac: string): (Span & { datapath: Datapath })[] => {
+export const pathSpans = ({ guest, axis }: Placed, mac: string): (Span & { datapath: Datapath })[] => {
   const entries = guest.story.history.of(mac).filter(({ seq }) => seq >= guest.first_seq);
   return entries.map(({ at_ns, datapath }, index) => ({
     datapath,
@@ -126,6 +104,13 @@ const overlap = (a: Span, b: Span): bigint => {
   return until > from ? until - from : 0n;
 };
 
+const lostIn = (losses: readonly Losses[], direction: Direction, { from_ns, until_ns }: Span): number | null => {
+  const measured = losses.filter((one) => one.direction === direction);
+  if (measured.length === 0) return null;
+  const holes = measured.flatMap((one) => one.holes).filter((hole) => hole.from_ns <= until_ns && hole.until_ns >= from_ns);
+  return holes.reduce((sum, { lost }) => sum + lost, 0);
+};
+
 /** Spans of the axis in which the guest stood still. */
 export const pausesOf = ({ segments }: Axis): Span[] =>
   segments.flatMap(({ until_ns }, index) => {
@@ -134,7 +119,7 @@ export const pausesOf = ({ segments }: Axis): Span[] =>
   });
 
 const episodeIn = (look: Look, mac: string, span: Span, order: Order | null): EpisodeFigures | null => {
-  const { hosts, guest, axis } = look;
+  const { hosts, guest, axis, losses } = look;
   const marks = (kind: MarkKind, after = span.from_ns): Step | undefined =>
     firstIn(stepsOf(guest.marks, axis, kind, mac, guest.name), { ...span, from_ns: after });
   const on = (wanted: (event: HostEvent) => boolean): Step | undefined => firstIn(hostSteps(hosts, wanted), span);
@@ -189,6 +174,7 @@ const episodeIn = (look: Look, mac: string, span: Span, order: Order | null): Ep
     steps,
     carried_ns,
     stopped_ns: pauses.reduce((sum, pause) => sum + overlap(pause, whole), 0n),
+    lost: Object.fromEntries(DIRECTIONS.map((one) => [one, lostIn(losses, one, whole)])) as Record<Direction, number | null>,
   };
 };
 

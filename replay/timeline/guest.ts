@@ -7,7 +7,7 @@ import type { PairState } from '../../src/machines/pair-state.ts';
 import { type Identity, identityOf, isSame } from '../../src/machines/roles.ts';
 import { Story } from '../../src/machines/story.ts';
 import { BIT } from '../../src/machines/view.ts';
-import { tellHistory } from '../replay.ts';
+import { tellHistory, type TellOptions } from '../replay.ts';
 
 /** What a hypervisor sees the other side of. */
 export type SightKind = 'standbyAppeared' | 'standbyUp' | 'functionAdded' | 'functionRemoved' | 'primaryLeaving' | 'announced';
@@ -161,9 +161,13 @@ const nameOf = ({ primary }: PairState['roles']): string =>
   primary === null ? 'no primary' : `${primary.facts.name}${primary.facts.pci === null ? '' : ` at ${primary.facts.pci}`}`;
 
 /** Reads a recording or a raw capture to its end. Throws NetkvmError `recording.*`. */
-export const readGuest = async (name: string, file: File): Promise<Guest> => {
+export const readGuest = async (name: string, file: File, options: TellOptions): Promise<Guest> => {
   const watcher = new Watcher();
-  const { complaints, damaged } = await tellHistory(file, (event, place, wall_ns) => watcher.take(event, place, wall_ns));
+  const { complaints, damaged } = await tellHistory(
+    file,
+    (event, place, wall_ns) => watcher.take(event, place, wall_ns),
+    options,
+  );
   const { story, sights, marks, first, wall_ns, dropped, reboots } = watcher;
   story.history.end();
   const told = [

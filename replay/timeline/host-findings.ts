@@ -1,8 +1,9 @@
 // What the hypervisors' side says that was wrong: an unplug that was refused or never ended, a migration that did not
 // complete, clocks that contradict each other. Codes, causes and cures are in src/machines/reasons.ts.
 import { FINDINGS, type FindingCode, type Severity } from '../../src/machines/reasons.ts';
+import type { Placed } from './episodes.ts';
 import { type Host, isEvent } from './host.ts';
-import type { Placed } from './timeline.ts';
+import type { Losses } from './losses.ts';
 
 interface HostFinding {
   readonly code: FindingCode;
@@ -65,12 +66,14 @@ const ofHost = ({ name, events }: Host, end: bigint): HostFinding[] => {
   return out;
 };
 
-export const hostFindings = (
-  hosts: readonly Host[],
-  moved: readonly { readonly name: string; readonly by_ns: bigint }[],
-  placed: readonly Placed[],
-  end: bigint,
-): HostFinding[] => {
+interface Files {
+  readonly hosts: readonly Host[];
+  readonly moved: readonly { readonly name: string; readonly by_ns: bigint }[];
+  readonly placed: readonly Placed[];
+  readonly losses: readonly Losses[];
+}
+
+export const hostFindings = ({ hosts, moved, placed, losses }: Files, end: bigint): HostFinding[] => {
   const out = hosts.flatMap((host) => ofHost(host, end));
   for (const { name, by_ns } of moved) {
     const at = hosts.find((host) => host.name === name)?.events[0]?.at_ns ?? end;
@@ -84,6 +87,19 @@ export const hostFindings = (
       ),
     );
   }
+  if (hosts.length === 0)
+    for (const { name, holes } of losses) {
+      const at = holes[0]?.from_ns ?? end;
+      out.push(
+        finding(
+          'clocksDisagree',
+          name,
+          at,
+          at,
+          `${name}: without a capture of a monitor these losses are placed by the guest's own wall clock, which may be wrong`,
+        ),
+      );
+    }
   for (const { guest, axis } of placed) {
     const first = axis.segments[0]?.until_ns ?? end;
     const text = (what: string): string => `${guest.name}: ${what}`;

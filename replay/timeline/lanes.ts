@@ -1,10 +1,10 @@
 // The lanes of a timeline: what each host said and when it ran the guest, and each pair's stage, datapath and primaries.
 import { BECAUSE } from '../../src/machines/reasons.ts';
 import { type Axis, onAxis, onGuest, type Running } from './clock.ts';
-import { pathSpans } from './episodes.ts';
+import type { Lane, LaneItem } from './document.ts';
+import { pathSpans, type Placed } from './episodes.ts';
 import { type Guest, type MarkKind } from './guest.ts';
 import { type Host, type HostEvent, labelOf } from './host.ts';
-import type { Lane, LaneItem, Placed } from './timeline.ts';
 
 type Since = (at_ns: bigint) => string;
 

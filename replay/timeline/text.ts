@@ -1,8 +1,16 @@
 // A timeline for people: the clocks, one line an event in the order of the axis, the figures of each episode, the findings.
 import { FINDINGS } from '../../src/machines/reasons.ts';
 import { DATAPATHS } from '../../src/machines/stages.ts';
-import { STEP_MEANINGS, STEPS } from './episodes.ts';
-import type { Episode, Lane, SegmentFigures, TimelineDocument } from './timeline.ts';
+import {
+  DIRECTIONS,
+  type Episode,
+  type Lane,
+  type LossFigures,
+  type SegmentFigures,
+  STEP_MEANINGS,
+  STEPS,
+  type TimelineDocument,
+} from './document.ts';
 
 const seconds = (ns: string | bigint, digits = 3): string => (Number(ns) / 1e9).toFixed(digits);
 /** What comes from a file could hold anything; a terminal gets text. */
@@ -30,7 +38,7 @@ const linesOf = ({ lanes }: TimelineDocument): string[] => {
     .map(({ at, title, text }) => `${seconds(at).padStart(10)} s  ${title.padEnd(width)}  ${text}`);
 };
 
-const episodeText = ({ guest, mac, source, target, ending, steps, carried_ns, stopped_ns }: Episode): string[] => {
+const episodeText = ({ guest, mac, source, target, ending, steps, carried_ns, stopped_ns, lost }: Episode): string[] => {
   const what =
     ending === 'none'
       ? 'The primary was removed'
@@ -45,17 +53,25 @@ const episodeText = ({ guest, mac, source, target, ending, steps, carried_ns, st
     return [`  ${name.padEnd(10)} ${after.padStart(12)}  ${step.by.padEnd(10)} ${STEP_MEANINGS[name]}`];
   });
   const missing = STEPS.filter((name) => steps[name] === undefined);
+  const measured = DIRECTIONS.flatMap((direction) => (lost[direction] === null ? [] : [`${lost[direction]} ${direction}`]));
   const paths = DATAPATHS.map((path) => `${path} ${duration(BigInt(carried_ns[path]))}`).join(', ');
   return [
     `${what}: ${mac} in ${guest}`,
     ...known,
     ...(missing.length > 0 ? [`  not seen: ${missing.join(', ')}`] : []),
     `  carried by: ${paths}; stopped for ${duration(BigInt(stopped_ns))}`,
+    ...(measured.length > 0 ? [`  packets lost: ${measured.join(', ')}`] : []),
   ];
 };
 
+const lossText = ({ name, file, direction, period_us, lost, received, holes }: LossFigures): string => {
+  const where = direction === 'in' ? 'on the way into the guest' : 'on the way out of the guest';
+  const of = received === null ? 'of an unknown number' : `of ${lost + received}`;
+  return `loss  ${name}: ${file}\n  ${lost} packets ${of} ${where}, in ${holes.length} holes; one was sent every ${period_us} µs`;
+};
+
 export const timelineDocumentText = (document: TimelineDocument): string => {
-  const { axis, hosts, guests, episodes, findings } = document;
+  const { axis, hosts, guests, episodes, losses, findings } = document;
   const zero = new Date(Number(BigInt(axis.zero_ns) / 1_000_000n));
   const lines = [
     `Zero is ${Number.isNaN(zero.getTime()) ? axis.zero_ns : zero.toISOString()} by the clock of ${axis.host ?? guests[0]?.name ?? 'nobody'}.`,
@@ -64,6 +80,7 @@ export const timelineDocumentText = (document: TimelineDocument): string => {
       `guest ${name}: ${file}`,
       ...segments.map((one) => `  ${segmentText(one)}`),
     ]),
+    ...losses.flatMap((one) => lossText(one).split('\n')),
     '',
     ...linesOf(document),
     ...episodes.flatMap((episode) => ['', ...episodeText(episode)]),

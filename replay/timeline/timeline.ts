@@ -1,78 +1,15 @@
-// `netkvm timeline`: guests and their hypervisors on one axis. The document that is made here is what --json prints and what
-// the page's lanes show; its shape is a promise to scripts. Times are nanoseconds since the axis' zero, as decimal text.
-import { type History, openAny } from '../../src/adapters/log/history.ts';
+// `netkvm timeline`: reads files of guests, hypervisors and packet meters, puts them on one axis, and makes the document.
+import { openAny } from '../../src/adapters/log/history.ts';
 import { DATAPATHS, type Datapath } from '../../src/machines/stages.ts';
-import type { FindingCode, Severity } from '../../src/machines/reasons.ts';
-import { type Axis, axisOf, cuesOf, onAxis, type Running, runningOf } from './clock.ts';
-import { type Ending, type EpisodeFigures, episodesOf, STEPS, type StepName } from './episodes.ts';
+import type { TellOptions } from '../replay.ts';
+import { axisOf, cuesOf, onAxis, onGuest, type Running, runningOf } from './clock.ts';
+import { type Episode, type LossFigures, STEPS, type StepName, type TimelineDocument } from './document.ts';
+import { type EpisodeFigures, episodesOf, type Placed } from './episodes.ts';
 import { type Guest, readGuest } from './guest.ts';
 import { type Host, isCommand, inOrder, isEvent, readHost } from './host.ts';
 import { hostFindings } from './host-findings.ts';
 import { lanesOf } from './lanes.ts';
-
-export interface SegmentFigures {
-  readonly host: string;
-  /** null: open. */
-  readonly from_ns: string | null;
-  readonly until_ns: string | null;
-  /** Axis = guest's CLOCK_MONOTONIC + this; the true one lies between offset + low and offset + high, null where unbounded. */
-  readonly offset_ns: string;
-  readonly low_ns: string | null;
-  readonly high_ns: string | null;
-  /** Events that both sides saw; 0: the guest's own wall clock was used. */
-  readonly anchors: number;
-}
-
-export interface LaneItem {
-  readonly at_ns: string;
-  /** null: a point. */
-  readonly until_ns: string | null;
-  /** The same instant on the first guest's CLOCK_MONOTONIC; null without a guest. */
-  readonly guest_ns: string | null;
-  readonly label: string;
-  readonly text: string;
-  readonly tone: 'plain' | 'good' | 'bad' | 'idle';
-  /** Number of the guest's event, or line of the host's file. */
-  readonly seq: number | null;
-  readonly line: number | null;
-}
-export interface Lane {
-  readonly id: string;
-  readonly title: string;
-  readonly group: 'host' | 'guest';
-  readonly items: readonly LaneItem[];
-}
-
-export interface Episode {
-  readonly guest: string;
-  readonly mac: string;
-  readonly source: string | null;
-  readonly target: string | null;
-  readonly ending: Ending;
-  readonly steps: Readonly<Partial<Record<StepName, { readonly at_ns: string; readonly by: string }>>>;
-  readonly carried_ns: Readonly<Record<Datapath, string>>;
-  readonly stopped_ns: string;
-}
-
-export interface TimelineFinding {
-  readonly code: FindingCode;
-  readonly severity: Severity;
-  readonly at_ns: string;
-  readonly until_ns: string | null;
-  readonly by: string;
-  readonly text: string;
-}
-
-export interface TimelineDocument {
-  readonly schemaVersion: 1;
-  /** Zero on the first host's realtime clock (without a host: on the first guest's). */
-  readonly axis: { readonly zero_ns: string; readonly end_ns: string; readonly host: string | null };
-  readonly hosts: readonly { readonly name: string; readonly file: string; readonly role: 'source' | 'target' | 'host' }[];
-  readonly guests: readonly { readonly name: string; readonly file: string; readonly segments: readonly SegmentFigures[] }[];
-  readonly lanes: readonly Lane[];
-  readonly episodes: readonly Episode[];
-  readonly findings: readonly TimelineFinding[];
-}
+import { type Losses, lossesOf } from './losses.ts';
 
 export interface Timeline {
   readonly document: TimelineDocument;
@@ -80,26 +17,22 @@ export interface Timeline {
   readonly damaged: boolean;
 }
 
-/** A guest with its place on the axis. */
-export interface Placed {
-  readonly guest: Guest;
-  readonly axis: Axis;
-}
-
-/** Reads recordings, raw captures and QMP captures, in any order. Throws NetkvmError `recording.*`. */
-export const timelineOf = async (paths: readonly string[]): Promise<Timeline> => {
+/** Reads recordings, raw captures, QMP captures and losses, in any order. Throws NetkvmError `recording.*`. */
+export const timelineOf = async (paths: readonly string[], options: TellOptions = {}): Promise<Timeline> => {
   const hosts: Host[] = [];
   const guests: Guest[] = [];
+  const losses: Losses[] = [];
   const names = namesOf(paths);
   for (const [index, path] of paths.entries()) {
-    const history = await openAny(path);
+    const { kind, ...history } = await openAny(path);
     const name = names[index] ?? path;
-    if (history.kind === 'qmp') hosts.push(await readHost(name, { ...history, kind: 'qmp' }));
-    else guests.push(await readGuest(name, history as History));
+    if (kind === 'qmp') hosts.push(await readHost(name, { ...history, kind }));
+    else if (kind === 'losses') losses.push(await lossesOf(name, { ...history, kind }));
+    else guests.push(await readGuest(name, { ...history, kind }, options));
   }
-  const files = [...guests, ...hosts];
+  const files = [...guests, ...hosts, ...losses];
   return {
-    document: documentOf(hosts, guests),
+    document: documentOf(hosts, guests, losses),
     complaints: files.flatMap(({ complaints }) => complaints),
     damaged: files.some(({ damaged }) => damaged),
   };
@@ -126,7 +59,7 @@ const roleOf = ({ events }: Host): 'source' | 'target' | 'host' => {
   return incoming ? 'target' : 'host';
 };
 
-const documentOf = (given: readonly Host[], guests: readonly Guest[]): TimelineDocument => {
+const documentOf = (given: readonly Host[], guests: readonly Guest[], losses: readonly Losses[]): TimelineDocument => {
   const { hosts, moved } = inOrder(given);
   const running: Running[] = runningOf(hosts);
   const cues = cuesOf(hosts);
@@ -141,8 +74,8 @@ const documentOf = (given: readonly Host[], guests: readonly Guest[]): TimelineD
   const zero = times.reduce((a, b) => (a < b ? a : b), times[0] ?? 0n);
   const end = times.reduce((a, b) => (a > b ? a : b), times[0] ?? 0n);
   const since = (at_ns: bigint): string => (at_ns - zero).toString();
-  const episodes = placed.flatMap(({ guest, axis }) => episodesOf({ hosts, guest, axis }, end + 1n));
-  const ofHosts = hostFindings(hosts, moved, placed, end);
+  const episodes = placed.flatMap(({ guest, axis }) => episodesOf({ hosts, guest, axis, losses }, end + 1n));
+  const ofHosts = hostFindings({ hosts, moved, placed, losses }, end);
   const ofGuests = placed.flatMap(({ guest, axis }) =>
     guest.story.findings
       .list(guest.story.end)
@@ -175,7 +108,8 @@ const documentOf = (given: readonly Host[], guests: readonly Guest[]): TimelineD
       })),
     })),
     lanes: lanesOf(hosts, running, placed, since, end),
-    episodes: episodes.map((episode) => episodeOf(episode, since)),
+    episodes: episodes.map((episode) => episodeOf(episode, placed, since)),
+    losses: losses.map((one) => lossFiguresOf(one, placed[0], since)),
     findings: findings.map(({ code, severity, at_ns, until_ns, by, text }) => ({
       code,
       severity,
@@ -187,13 +121,34 @@ const documentOf = (given: readonly Host[], guests: readonly Guest[]): TimelineD
   };
 };
 
-const episodeOf = (episode: EpisodeFigures, since: (at_ns: bigint) => string): Episode => {
-  const { guest, mac, source, target, ending, steps, carried_ns, stopped_ns } = episode;
-  const told: Partial<Record<StepName, { at_ns: string; by: string }>> = {};
+type Since = (at_ns: bigint) => string;
+
+const episodeOf = (episode: EpisodeFigures, placed: readonly Placed[], since: Since): Episode => {
+  const { guest, mac, source, target, ending, steps, carried_ns, stopped_ns, lost } = episode;
+  const axis = placed.find((one) => one.guest.name === guest)?.axis ?? { segments: [], contradiction_ns: 0n };
+  const told: Partial<Record<StepName, { at_ns: string; guest_ns: string; by: string }>> = {};
   for (const name of STEPS) {
     const step = steps[name];
-    if (step !== undefined) told[name] = { at_ns: since(step.at_ns), by: step.by };
+    if (step !== undefined)
+      told[name] = { at_ns: since(step.at_ns), guest_ns: onGuest(axis, step.at_ns).toString(), by: step.by };
   }
   const carried = Object.fromEntries(DATAPATHS.map((path) => [path, carried_ns[path].toString()])) as Record<Datapath, string>;
-  return { guest, mac, source, target, ending, steps: told, carried_ns: carried, stopped_ns: stopped_ns.toString() };
+  return { guest, mac, source, target, ending, steps: told, carried_ns: carried, stopped_ns: stopped_ns.toString(), lost };
+};
+
+const lossFiguresOf = ({ holes, ...rest }: Losses, placed: Placed | undefined, since: Since): LossFigures => {
+  const { name, file, direction, period_us, lost, received } = rest;
+  const figures = holes.map((hole) => ({
+    from_ns: since(hole.from_ns),
+    until_ns: since(hole.until_ns),
+    guest:
+      placed === undefined
+        ? null
+        : {
+            from_ns: onGuest(placed.axis, hole.from_ns).toString(),
+            until_ns: onGuest(placed.axis, hole.until_ns).toString(),
+          },
+    lost: hole.lost,
+  }));
+  return { name, file, direction, period_us, lost, received, holes: figures };
 };

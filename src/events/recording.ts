@@ -15,6 +15,9 @@ import { NetkvmError } from './errors.ts';
 
 export const FORMAT = 'netkvm-recording';
 export const FORMAT_VERSION = 1;
+/** What a packet meter writes (adapters/losses.ts). */
+export const LOSSES_FORMAT = 'netkvm-losses';
+export const LOSSES_VERSION = 1;
 /** The longest line that is written or read, and the most of it that one event's data may take, in bytes. */
 export const MAX_LINE_BYTES = 16 * 1024 * 1024;
 export const MAX_DATA_BYTES = MAX_LINE_BYTES - 65_536;
@@ -93,12 +96,13 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** What the first line says a file is, before it is believed: ours in this version or a newer one, or neither. */
-export const recognise = (value: unknown): 'recording' | 'newer' | 'raw' | 'qmp' | null => {
+export const recognise = (value: unknown): 'recording' | 'newer' | 'raw' | 'qmp' | 'losses' | null => {
   if (!isObject(value)) return null;
   if (value['format'] === FORMAT) {
     const version = value['version'];
     return typeof version === 'number' && version > FORMAT_VERSION ? 'newer' : 'recording';
   }
+  if (value['format'] === LOSSES_FORMAT) return 'losses';
   if ('t_ns' in value && 'n' in value && 'source' in value) return 'raw';
   return ('t_ns' in value && 'dir' in value) || 'QMP' in value || 'execute' in value || 'event' in value ? 'qmp' : null;
 };

@@ -248,7 +248,8 @@ export const COMMANDS: readonly Command[] = [
       {
         name: 'FILE',
         words: 16,
-        meaning: 'A recording or a raw capture, and captures of QEMU’s monitor on its hosts; without any the log is followed.',
+        meaning:
+          'A recording or a raw capture, with captures of QEMU’s monitor on its hosts and losses of packets; without any the log is followed.',
       },
     ],
     options: [
@@ -273,17 +274,23 @@ export const COMMANDS: readonly Command[] = [
         name: 'FILE',
         required: true,
         words: 16,
-        meaning: 'Recordings or raw captures of guests, and captures of QEMU’s monitor on source and target, in any order.',
+        meaning:
+          'Recordings or raw captures of guests, captures of QEMU’s monitor on source and target, losses of packets; in any order.',
       },
     ],
     options: [HTML, JSON_OUT],
-    examples: [['netkvm timeline guest.jsonl qmp-A.jsonl qmp-B.jsonl', 'what both sides of a migration saw']],
+    examples: [
+      ['netkvm timeline guest.jsonl qmp-A.jsonl qmp-B.jsonl', 'what both sides of a migration saw'],
+      ['netkvm timeline guest.jsonl qmp-A.jsonl lost-in.jsonl', 'and what was lost in it; docs/figures.md has the format'],
+    ],
     exits: ['done', 'usage', 'damaged', 'notPermitted', 'refused'],
   },
   {
     name: 'stats',
     summary: 'Count over many logs: how long failovers took, what was lost, what was found.',
-    positionals: [{ name: 'FILE', words: 10_000, meaning: 'Recordings or raw captures; without one the log is counted.' }],
+    positionals: [
+      { name: 'FILE', words: 10_000, meaning: 'Recordings, raw captures, losses of packets; without one the log is counted.' },
+    ],
     options: LOG_OPTIONS,
     examples: [
       ['netkvm stats', 'this machine so far'],

@@ -1,7 +1,8 @@
 // The chart as it is drawn: the graph says what the chart says, every state and edge has a place, and what is lit and pulsed
 // follows from the fold.
 import { describe, expect, test } from 'vitest';
-import { type Box, layoutOf } from '../../src/host/inspector/chart-layout.ts';
+import type { Box } from '../../src/host/inspector/chart-curves.ts';
+import { ARRANGEMENT, layoutOf } from '../../src/host/inspector/chart-layout.ts';
 import { activeStates, chartGraph, type ChartGraph, takenEdges } from '../../src/machines/chart-graph.ts';
 import { askChart, configurationOf, initialConfiguration } from '../../src/machines/chart-table.ts';
 import { BIT } from '../../src/machines/view.ts';
@@ -10,7 +11,7 @@ const graph = chartGraph();
 
 /** What is wrong with a drawing: siblings that overlap, children outside their parents, edges without a curve. */
 const troublesOf = (drawn: ChartGraph): string[] => {
-  const { boxes, curves, width, height } = layoutOf(drawn);
+  const { boxes, curves, width, height } = layoutOf(drawn, ARRANGEMENT);
   const isApart = (a: Box, b: Box): boolean =>
     a.x + a.width <= b.x || b.x + b.width <= a.x || a.y + a.height <= b.y || b.y + b.height <= a.y;
   const isWithin = (a: Box, b: Box): boolean =>

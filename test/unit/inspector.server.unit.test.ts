@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import type { InspectedEvent } from '../../src/host/inspector/document.ts';
+import { type InspectedEvent, NO_TIMELINE } from '../../src/host/inspector/document.ts';
 import { pageOf, writePage } from '../../src/host/inspector/html.ts';
 import { type Inspector, type InspectorOptions, openInspector } from '../../src/host/inspector/server.ts';
 import type { Subject } from '../../src/host/inspector/subject.ts';
@@ -101,9 +101,9 @@ const growing = (events: InspectedEvent[]): Subject & { grow(more: readonly Insp
         served: true,
         complaints: [],
         events: [],
-        hosts: [],
+        timeline: NO_TIMELINE,
       }),
-    head: () => (events.length === 0 ? null : `made/${events.length}`),
+    head: () => Promise.resolve(events.length === 0 ? null : `made/${events.length}`),
     async *events(after, signal) {
       let next = after === null ? 0 : Number(after.split('/')[1]);
       while (!signal.aborted) {

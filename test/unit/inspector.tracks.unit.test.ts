@@ -3,13 +3,13 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import type { Happening } from '../../src/events/catalogue.ts';
 import type { InspectedEvent } from '../../src/host/inspector/document.ts';
-import { ActorBook, pathsOf } from '../../src/host/inspector/page/actors.ts';
+import { ActorBook } from '../../src/host/inspector/page/actors.ts';
 import { axisOf } from '../../src/host/inspector/page/axis.ts';
 import { datapathSpans, effectSpans, findingSpans, laneOf, marksOf, presenceSpans } from '../../src/host/inspector/page/lanes.ts';
 import { momentAt } from '../../src/host/inspector/page/moment.ts';
 import { Tracks } from '../../src/host/inspector/page/tracks.ts';
 import { duration, summary, wallClock } from '../../src/host/inspector/page/words.ts';
-import { readDocuments } from '../../src/host/inspector/read.ts';
+import { readDocument } from '../../src/host/inspector/read.ts';
 import { PairActors, parseInspection } from '../../src/host/inspector/protocol.ts';
 import { activeStates } from '../../src/machines/chart-graph.ts';
 import { Guest } from '../../src/machines/guest.ts';
@@ -132,7 +132,10 @@ describe('hosts', () => {
   const file = (name: string) => fileURLToPath(new URL(`../../replay/recordings/raw/b-migration/${name}.jsonl`, import.meta.url));
 
   test('of a migration stand on the guest’s clock: the source until it stops, the target from then on', async () => {
-    const { events, hosts } = await readDocuments([file('qmp-B'), file('guest'), file('qmp-A')], { served: false });
+    const {
+      events,
+      timeline: { hosts },
+    } = await readDocument([file('qmp-B'), file('guest'), file('qmp-A')], { served: false });
     expect(hosts.map(({ name, role }) => [name, role])).toEqual([
       ['qmp-A', 'source'],
       ['qmp-B', 'target'],
@@ -150,8 +153,8 @@ describe('hosts', () => {
 
   test('are those of one guest', async () => {
     const refused = expect.objectContaining({ code: 'usage.value' });
-    await expect(readDocuments([file('qmp-A'), file('qmp-B')], { served: false })).rejects.toEqual(refused);
-    await expect(readDocuments([file('guest'), file('guest')], { served: false })).rejects.toEqual(refused);
+    await expect(readDocument([file('qmp-A'), file('qmp-B')], { served: false })).rejects.toEqual(refused);
+    await expect(readDocument([file('guest'), file('guest')], { served: false })).rejects.toEqual(refused);
   });
 
   test('have their events between those of the guest', () => {
@@ -222,13 +225,12 @@ describe('the xstate protocol', () => {
     book.take({ ...base, type: '@xstate.event', event: { type: 'NEXT' } });
     book.take({ ...base, type: '@xstate.snapshot', event: { type: 'NEXT' }, snapshot: { value: { green: { a: {} } } } });
     const actor = book.actors.get('x:0');
-    expect(actor?.chart?.children.map(({ path }) => path)).toEqual(['red', 'green']);
-    expect(actor?.chart?.children[0]?.transitions).toEqual([
-      { event: 'NEXT', target: 'green', guard: null },
-      { event: 'after 500', target: 'green', guard: 'late' },
+    expect(actor?.chart?.drawn.map(({ id }) => id)).toEqual(['', '.red', '.green', '.green.a']);
+    expect([...(actor?.chart?.edges.values() ?? [])].flatMap(({ target, ways }) => ways.map((way) => [target, way]))).toEqual([
+      ['.green', { trigger: 'NEXT', guard: null, actions: [] }],
+      ['.green', { trigger: 'after 500', guard: 'late', actions: [] }],
     ]);
     expect(actor?.happenings).toHaveLength(1);
-    expect(pathsOf(actor?.happenings[0]?.snapshot?.value)).toEqual(['green', 'green.a']);
     for (let index = 0; index < 5000; index += 1)
       book.take({ ...base, sessionId: `y:${index}`, type: '@xstate.event', event: { type: 'E' } });
     expect(book.size).toBe(64);

@@ -129,6 +129,7 @@ test('a first line says what a file is', () => {
     [{ format: FORMAT, version: '2' }, 'recording'],
     [{ format: FORMAT, version: 1 }, 'recording'],
     [{ format: FORMAT, version: 2 }, 'newer'],
+    [{ format: 'netkvm-losses' }, 'losses'],
     [{ t_ns: 1, n: 0, source: 'x' }, 'raw'],
     [{ t_ns: 1, n: 0 }, null],
     [{ t_ns: 1, source: 'x' }, null],

@@ -76,7 +76,7 @@ test('drops, from sample to sample, until a counter begins anew', () => {
     [4000, counters(3, 2, 0)],
     [5000, counters(3, 3, 4)],
   );
-  expect(losses).toEqual({ samples: 4, rxDropped: 8, txDropped: 4 });
+  expect(losses).toMatchObject({ samples: 4, rxDropped: 8, txDropped: 4, measured: { in: { meters: 0 } } });
 });
 
 test('decisions with what became of them', () => {

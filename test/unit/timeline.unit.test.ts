@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runCli } from '../../src/host/cli.ts';
 import { type Timeline, timelineOf } from '../../replay/timeline/timeline.ts';
 import { timelineDocumentText } from '../../replay/timeline/text.ts';
-import { STEPS } from '../../replay/timeline/episodes.ts';
+import { STEPS } from '../../replay/timeline/document.ts';
 import { MAC } from '../given.ts';
 import { RECORDINGS } from '../recordings.ts';
 
@@ -125,7 +125,8 @@ describe('a real migration', () => {
     const { episodes } = timeline.document;
     expect(episodes).toHaveLength(1);
     const [{ steps, carried_ns, stopped_ns, ...episode }] = episodes as [(typeof episodes)[number]];
-    expect(episode).toEqual({ guest: 'guest', mac: MAC, source: 'qmp-A', target: 'qmp-B', ending: 'completed' });
+    const lost = { in: null, out: null };
+    expect(episode).toEqual({ guest: 'guest', mac: MAC, source: 'qmp-A', target: 'qmp-B', ending: 'completed', lost });
     const order = STEPS.map((name) => ms(steps[name]?.at_ns as string));
     expect(order).toEqual(order.toSorted((a, b) => a - b));
     // The monitor's own figures: total 785 ms, downtime 15 ms from STOP to the end of the copy.

@@ -1,5 +1,5 @@
-// Opening a file that somebody says is a history: a recording, a raw capture, or a capture of QEMU's monitor. The first line
-// tells; what was read to find out is handed on, so that standard input (`-`) works as well as a file.
+// Opening a file that somebody says is a history: a recording, a raw capture, a capture of QEMU's monitor, or what a packet
+// meter found missing. The first line tells; what was read to find out is handed on, so that standard input (`-`) works as well as a file.
 import { createReadStream } from 'node:fs';
 import { NetkvmError } from '../../events/errors.ts';
 import { FORMAT, MAX_HEADER_BYTES, recognise } from '../../events/recording.ts';
@@ -7,8 +7,9 @@ import { FORMAT, MAX_HEADER_BYTES, recognise } from '../../events/recording.ts';
 const NEWLINE = 0x0a;
 const CHUNK_BYTES = 1024 * 1024;
 
-export interface History<K extends 'recording' | 'raw' | 'qmp' = 'recording' | 'raw'> {
-  /** `raw` is a guest's messages, `qmp` a hypervisor's. */
+export type HistoryKind = 'recording' | 'raw' | 'qmp' | 'losses';
+export interface History<K extends HistoryKind = 'recording' | 'raw'> {
+  /** `raw` is a guest's messages, `qmp` a hypervisor's, `losses` those of a packet meter. */
   readonly kind: K;
   /** For messages. */
   readonly name: string;
@@ -16,17 +17,21 @@ export interface History<K extends 'recording' | 'raw' | 'qmp' = 'recording' | '
   readonly chunks: AsyncIterable<Buffer>;
 }
 
-/** A guest's history. Throws as openAny does, and `recording.format` for a capture of QEMU's monitor. */
-export const openHistory = async (path: string): Promise<History> => {
-  const history = await openAny(path);
+const IS_NO_GUEST = { qmp: "a capture of QEMU's monitor", losses: 'losses of packets' } as const;
+
+/** A guest's history. Throws as openAny does, and `recording.format` for what is not a guest's. */
+export const openHistory = async (path: string): Promise<History> => guestOf(await openAny(path));
+
+/** The same of a file that is open already; one that is not a guest's is closed. */
+export const guestOf = async (history: History<HistoryKind>): Promise<History> => {
   const { kind, name } = history;
-  if (kind !== 'qmp') return { ...history, kind };
+  if (kind === 'recording' || kind === 'raw') return { ...history, kind };
   await history.chunks[Symbol.asyncIterator]().return?.();
-  throw new NetkvmError('recording.format', `${name}: a capture of QEMU's monitor, not of a guest (netkvm timeline takes it)`);
+  throw new NetkvmError('recording.format', `${name}: ${IS_NO_GUEST[kind]}, not of a guest (netkvm timeline takes it)`);
 };
 
 /** Throws `recording.unreadable`, `recording.empty` (no byte, or not one whole line of ours) or `recording.format`. */
-export const openAny = async (path: string): Promise<History<'recording' | 'raw' | 'qmp'>> => {
+export const openAny = async (path: string): Promise<History<HistoryKind>> => {
   const name = path === '-' ? 'standard input' : path;
   const source = bytesOf(path, name);
   const seen: Buffer[] = [];
@@ -54,11 +59,11 @@ export const openAny = async (path: string): Promise<History<'recording' | 'raw'
 };
 
 // A file without one newline can only be a history that was cut in its first line.
-const kindOf = (line: string | null, start: Buffer, name: string): 'recording' | 'raw' | 'qmp' => {
+const kindOf = (line: string | null, start: Buffer, name: string): HistoryKind => {
   if (start.length === 0) throw new NetkvmError('recording.empty', `${name}: empty`);
   const kind = line === null ? null : recognise(parsed(line));
   if (kind === 'newer' || kind === 'recording') return 'recording';
-  if (kind === 'raw' || kind === 'qmp') return kind;
+  if (kind === 'raw' || kind === 'qmp' || kind === 'losses') return kind;
   if (line === null && start.toString('latin1').startsWith(`{"format":"${FORMAT}"`))
     throw new NetkvmError('recording.empty', `${name}: cut within its first line`);
   throw new NetkvmError('recording.format', `${name}: the first line is neither a recording's header nor a captured message`);
@@ -86,8 +91,13 @@ async function* bytesOf(path: string, name: string): AsyncGenerator<Buffer> {
   try {
     for await (const chunk of stream) yield chunk;
   } catch (error) {
-    throw new NetkvmError('recording.unreadable', `${name}: ${error instanceof Error ? error.message : String(error)}`, {
-      cause: error,
-    });
+    const { code = '', message } = error as NodeJS.ErrnoException;
+    throw new NetkvmError('recording.unreadable', `${name}: ${TROUBLES[code] ?? message}`, { cause: error });
   }
 }
+
+const TROUBLES: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  EACCES: 'not permitted',
+  EISDIR: 'a folder, not a file',
+};

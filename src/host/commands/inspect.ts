@@ -1,7 +1,7 @@
 // `netkvm inspect`: the inspector's page in a browser, of a file or live of the log. Prints the URL and serves until Ctrl-C.
 import { EXIT, NetkvmError } from '../../events/errors.ts';
 import type { Run } from '../command.ts';
-import { readDocuments } from '../inspector/read.ts';
+import { readDocument } from '../inspector/read.ts';
 import { openInspector } from '../inspector/server.ts';
 import { subjectOfFile, subjectOfLog } from '../inspector/subjects.ts';
 import { interrupted } from '../interrupt.ts';
@@ -20,7 +20,10 @@ const feedUrlOf = (text: string): string => {
     const { protocol, hostname } = new URL(text);
     if (protocol === 'ws:' && LOOPBACK.includes(hostname)) return text;
   }
-  throw new NetkvmError('usage.value', `--feed ${JSON.stringify(text)} is not a ws:// URL of this machine`);
+  throw new NetkvmError(
+    'usage.value',
+    `--feed ${JSON.stringify(text)} is not a ws:// URL of this machine such as ws://localhost:8080`,
+  );
 };
 
 export const run: Run = async (args, io) => {
@@ -31,9 +34,9 @@ export const run: Run = async (args, io) => {
   const feedUrl = feed === undefined ? null : feedUrlOf(feed);
   const signal = interrupted();
   const subject =
-    paths.length === 0 ? subjectOfLog(configurationOf(args)) : subjectOfFile(await readDocuments(paths, { served: true }));
+    paths.length === 0 ? subjectOfLog(configurationOf(args)) : subjectOfFile(await readDocument(paths, { served: true }));
   // A missing log is said now, not when the page is opened.
-  subject.head();
+  await subject.head();
   const onTrouble = (text: string): void => void io.stderr.write(`netkvm: ${text.replaceAll(/\p{Cc}+/gu, ' ')}\n`);
   const inspector = await openInspector({ subject, port: args.number('port') ?? 0, origins, onTrouble });
   try {

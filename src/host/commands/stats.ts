@@ -1,16 +1,29 @@
 // `netkvm stats [FILE…]`: how long failovers took and what was lost, over the log or over many files.
-import { tellFile } from '../../../replay/replay.ts';
+import { lossesOf } from '../../../replay/timeline/losses.ts';
+import { tellHistory } from '../../../replay/replay.ts';
 import { Counted, Stats, statisticsText } from '../../../replay/stats.ts';
+import { guestOf, openAny } from '../../adapters/log/history.ts';
 import { EXIT } from '../../events/errors.ts';
 import type { Arguments, Io, Run } from '../command.ts';
 import { configurationOf, openLogOf } from '../look.ts';
 
+const countFile = async (path: string, stats: Stats) => {
+  const history = await openAny(path);
+  if (history.kind === 'losses') {
+    const losses = await lossesOf(path, { ...history, kind: 'losses' });
+    stats.addLosses(losses);
+    return losses;
+  }
+  const counted = new Counted();
+  const told = await tellHistory(await guestOf(history), (event, place) => counted.take(event, place));
+  stats.add(path, counted, told.events, told.damaged);
+  return told;
+};
+
 const countFiles = async (paths: readonly string[], stats: Stats, io: Io): Promise<boolean> => {
   let wasDamaged = false;
   for (const path of paths) {
-    const counted = new Counted();
-    const { events, complaints, damaged } = await tellFile(path, (event, place) => counted.take(event, place));
-    stats.add(path, counted, events, damaged);
+    const { complaints, damaged } = await countFile(path, stats);
     for (const complaint of complaints) io.stderr.write(`netkvm: ${complaint}\n`);
     wasDamaged ||= damaged;
   }

@@ -6,15 +6,12 @@ import type { Run } from '../command.ts';
 
 export const run: Run = async (args, io) => {
   const { document, complaints, damaged } = await timelineOf(args.positionals);
-  io.stdout.write(args.flag('json') ? `${JSON.stringify(document)}\n` : timelineDocumentText(document));
   const html = args.text('html');
   if (html !== undefined) {
-    const [{ readDocuments }, { writePage }] = await Promise.all([
-      import('../inspector/read.ts'),
-      import('../inspector/html.ts'),
-    ]);
-    await writePage(html, await readDocuments(args.positionals, { served: false }));
+    const [{ readDocument }, { writePage }] = await Promise.all([import('../inspector/read.ts'), import('../inspector/html.ts')]);
+    await writePage(html, await readDocument(args.positionals, { served: false }));
   }
+  io.stdout.write(args.flag('json') ? `${JSON.stringify(document)}\n` : timelineDocumentText(document));
   for (const complaint of complaints) io.stderr.write(`netkvm: ${complaint}\n`);
   return damaged ? EXIT.damaged : EXIT.done;
 };

@@ -1,7 +1,19 @@
 // The edges of the drawn chart: soft curves between the borders of two boxes, with a port of its own for each end, so that
 // no two edges lie on each other. They pass behind the boxes of leaves.
 import type { ChartEdge } from '../../machines/chart-graph.ts';
-import type { Box, Curve } from './chart-layout.ts';
+
+export interface Box {
+  readonly x: number;
+  readonly y: number;
+  readonly width: number;
+  readonly height: number;
+}
+
+export interface Curve {
+  readonly edge: string;
+  /** An SVG path: one cubic curve. */
+  readonly path: string;
+}
 
 type Side = 'top' | 'right' | 'bottom' | 'left';
 

@@ -1,21 +1,9 @@
-// Where the states of the chart are drawn. The arrangement is ours, because a general layout of sixty edges around one hub
-// is unreadable: the life cycle runs clockwise round `fallback`. A state that ARRANGEMENT does not name gets a place behind
-// its siblings, so a change of the chart needs no change here. Pure and quick, so the page computes it when it loads.
+// Where the states of a chart are drawn. The arrangement of ours is by hand, because a general layout of sixty edges around
+// one hub is unreadable: the life cycle runs clockwise round `fallback`. A state that ARRANGEMENT does not name gets a place
+// behind its siblings, so a change of the chart needs no change here. `npm run docs` computes the geometry of our chart
+// (chart-geometry.json); the page computes that of other programs' machines when it hears of them.
 import type { ChartGraph } from '../../machines/chart-graph.ts';
-import { curvesOf } from './chart-curves.ts';
-
-export interface Box {
-  readonly x: number;
-  readonly y: number;
-  readonly width: number;
-  readonly height: number;
-}
-
-export interface Curve {
-  readonly edge: string;
-  /** An SVG path. */
-  readonly path: string;
-}
+import { type Box, type Curve, curvesOf } from './chart-curves.ts';
 
 export interface ChartLayout {
   readonly width: number;
@@ -24,9 +12,36 @@ export interface ChartLayout {
   readonly curves: readonly Curve[];
 }
 
+/** A layout as it is committed: boxes by the ids of their states as x, y, width, height; curves by the ids of their edges. */
+export interface ChartGeometry {
+  readonly width: number;
+  readonly height: number;
+  readonly boxes: Readonly<Record<string, readonly number[]>>;
+  readonly curves: Readonly<Record<string, string>>;
+}
+
+const tenths = (number: number): number => Math.round(number * 10) / 10;
+
+export const geometryOf = ({ width, height, boxes, curves }: ChartLayout): ChartGeometry => ({
+  width: tenths(width),
+  height: tenths(height),
+  boxes: Object.fromEntries([...boxes].map(([id, box]) => [id, [box.x, box.y, box.width, box.height].map(tenths)])),
+  curves: Object.fromEntries(curves.map(({ edge, path }) => [edge, path])),
+});
+
+export const layoutFrom = ({ width, height, boxes, curves }: ChartGeometry): ChartLayout => ({
+  width,
+  height,
+  boxes: new Map(
+    Object.entries(boxes).map(([id, [x = 0, y = 0, across = 0, down = 0]]) => [id, { x, y, width: across, height: down }]),
+  ),
+  curves: Object.entries(curves).map(([edge, path]) => ({ edge, path })),
+});
+
 /** Column and row of each child, and how many of both it takes unless one, by the key of the parent. */
 type Arranged = readonly [column: number, row: number, span?: number, rows?: number];
-const ARRANGEMENT: Readonly<Record<string, Readonly<Record<string, Arranged>>>> = {
+export type Arrangement = Readonly<Record<string, Readonly<Record<string, Arranged>>>>;
+export const ARRANGEMENT: Arrangement = {
   path: { absent: [0, 0], standalone: [0, 1], failover: [1, 0, 1, 2] },
   failover: {
     awaitingPrimary: [0, 0],
@@ -50,6 +65,9 @@ const ARRANGEMENT: Readonly<Record<string, Readonly<Record<string, Arranged>>>> 
   blocked: { retrying: [0, 0], waiting: [1, 0] },
   pair: { path: [0, 0], effects: [1, 0] },
 };
+
+/** Of names that somebody else chose not even `valueOf` is in it. */
+const NOTHING = Object.create(null) as Readonly<Record<string, never>>;
 
 /** Columns of children that ARRANGEMENT does not know. */
 const COLUMNS = 4;
@@ -81,9 +99,9 @@ const sum = (numbers: readonly number[], gap: number): number =>
   numbers.reduce((total, number) => total + number, 0) + gap * Math.max(0, numbers.length - 1);
 
 /** The cells of a state's children: as arranged, and below them what nobody has arranged. */
-const cellsOf = ({ states }: ChartGraph, id: string, key: string): Cell[] => {
-  const children = states.filter(({ parent }) => parent === id);
-  const arranged = ARRANGEMENT[key] ?? {};
+const cellsOf = (graph: ChartGraph, arrangement: Arrangement, id: string, key: string): Cell[] => {
+  const children = graph.states.filter(({ parent }) => parent === id);
+  const arranged = arrangement[key] ?? NOTHING;
   const below =
     Math.max(-1, ...children.map((child) => (arranged[child.key]?.[1] ?? -1) + (arranged[child.key]?.[3] ?? 1) - 1)) + 1;
   let extra = 0;
@@ -92,7 +110,7 @@ const cellsOf = ({ states }: ChartGraph, id: string, key: string): Cell[] => {
       extra % COLUMNS,
       below + Math.floor(extra++ / COLUMNS),
     ];
-    return { id: child.id, column, row, span, rowSpan, size: sizeOf({ states, edges: [] }, child.id, child.key) };
+    return { id: child.id, column, row, span, rowSpan, size: sizeOf(graph, arrangement, child.id, child.key) };
   });
 };
 
@@ -106,8 +124,8 @@ const tracksOf = (cells: readonly { from: number; span: number; length: number }
   return tracks;
 };
 
-const sizeOf = (graph: ChartGraph, id: string, key: string): Size => {
-  const cells = cellsOf(graph, id, key);
+const sizeOf = (graph: ChartGraph, arrangement: Arrangement, id: string, key: string): Size => {
+  const cells = cellsOf(graph, arrangement, id, key);
   if (cells.length === 0) return { width: widthOf(key), height: STATE_HEIGHT, cells, columns: [], rows: [] };
   const columns = tracksOf(
     cells.map(({ column, span, size }) => ({ from: column, span, length: size.width })),
@@ -147,11 +165,12 @@ const place = (id: string, size: Size, at: Box, boxes: Map<string, Box>): void =
   }
 };
 
-export const layoutOf = (graph: ChartGraph): ChartLayout => {
+/** Without an arrangement, as for a machine that somebody else wrote, children stand in the order in which they come. */
+export const layoutOf = (graph: ChartGraph, arrangement: Arrangement = NOTHING): ChartLayout => {
   const root = graph.states.find(({ parent }) => parent === null);
   if (root === undefined) throw new Error('the chart has no root');
   const boxes = new Map<string, Box>();
-  const size = sizeOf(graph, root.id, root.key);
+  const size = sizeOf(graph, arrangement, root.id, root.key);
   place(root.id, size, { x: 0, y: 0, width: size.width, height: size.height }, boxes);
   // The root has no frame, so nothing is kept free for one.
   for (const [id, { x, y, ...rest }] of boxes) boxes.set(id, { x: x - PADDING + 1, y: y - TITLE_HEIGHT + 1, ...rest });

@@ -1,5 +1,6 @@
-// What the inspector's page is given: where the events come from, and the events. The server writes it, the page reads it;
-// both share this file and nothing else but the pure rooms.
+// What the inspector's page is given: where the events come from, the events, and what the timeline worked out of them. The
+// server writes it, the page reads it; both share this file, the timeline's document, and nothing else but the pure rooms.
+import type { Episode, LossFigures, SegmentFigures } from '../../../replay/timeline/document.ts';
 import type { Foldable } from '../../events/envelope.ts';
 
 /** An event as the page gets it. A raw capture's events have no envelope, but the number of the line that they came from. */
@@ -38,6 +39,18 @@ export interface HostLane {
   }[];
 }
 
+/** What `netkvm timeline` makes of the files that are shown. */
+export interface InspectedTimeline {
+  readonly hosts: readonly HostLane[];
+  /** In which segments the guest ran, and how well its clock is known in each. */
+  readonly segments: readonly SegmentFigures[];
+  readonly episodes: readonly Episode[];
+  readonly losses: readonly LossFigures[];
+}
+
+/** Of a live log: it has not ended. */
+export const NO_TIMELINE: InspectedTimeline = { hosts: [], segments: [], episodes: [], losses: [] };
+
 export interface InspectorDocument {
   readonly schemaVersion: 1;
   readonly source: InspectedSource;
@@ -46,6 +59,5 @@ export interface InspectorDocument {
   /** What was wrong with the file although it could be read. */
   readonly complaints: readonly string[];
   readonly events: readonly InspectedEvent[];
-  /** Empty without captures of the hosts. */
-  readonly hosts: readonly HostLane[];
+  readonly timeline: InspectedTimeline;
 }

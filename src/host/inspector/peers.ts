@@ -45,7 +45,7 @@ const sendTo = async (peer: WebSocket, message: object, backlog_bytes: number): 
 /** Sends our pairs: of a file all that happened, of a live log the present state and then what comes. */
 const feed = async (peer: WebSocket, { subject, limits }: PeersOptions, signal: AbortSignal): Promise<void> => {
   const actors = new PairActors();
-  const head = (await subject.document()).source.kind === 'live' ? subject.head() : null;
+  const head = (await subject.document()).source.kind === 'live' ? await subject.head() : null;
   let isPresent = head === null;
   for await (const { id, event } of subject.events(null, signal)) {
     const messages = actors.take(event);

@@ -8,8 +8,8 @@ import { NetkvmError } from '../../events/errors.ts';
 import { timelineOf } from '../../../replay/timeline/timeline.ts';
 import { Rerun } from '../../../replay/rerun.ts';
 import { Guest } from '../../machines/guest.ts';
-import type { InspectedEvent, InspectorDocument } from './document.ts';
-import { hostLanesOf } from './hosts.ts';
+import { type InspectedEvent, type InspectorDocument, NO_TIMELINE } from './document.ts';
+import { inspectedTimelineOf } from './timeline.ts';
 
 /** A page with more events would be too large for a browser to open at once. */
 export const EVENTS_MAX = 200_000;
@@ -27,8 +27,8 @@ const tooLong = (name: string): NetkvmError =>
 
 const base = (path: string): string => path.split(/[\\/]/).at(-1) ?? path;
 
-/** Reads a recording or a raw capture; `-` is standard input. Throws `recording.*` and `inspect.tooLong`. */
-export const readDocument = async (path: string, options: ReadOptions): Promise<InspectorDocument> => {
+/** One guest's events, without the timeline. Throws `recording.*` and `inspect.tooLong`. */
+const readEvents = async (path: string, options: ReadOptions): Promise<InspectorDocument> => {
   const { until = Infinity, policy, served } = options;
   const history = await openHistory(path);
   const events: InspectedEvent[] = [];
@@ -45,7 +45,7 @@ export const readDocument = async (path: string, options: ReadOptions): Promise<
       if ((page.at(-1)?.seq ?? 0) > until) break;
     }
     if (reader.torn) complaints.push('The last line was cut and is set aside.');
-    return { schemaVersion: 1, source: { kind: 'recording', name }, served, complaints, events, hosts: [] };
+    return { schemaVersion: 1, source: { kind: 'recording', name }, served, complaints, events, timeline: NO_TIMELINE };
   }
   const guest = new Guest();
   /** The wall clock's lead over the monotonic one, as the newest line has it. */
@@ -62,27 +62,38 @@ export const readDocument = async (path: string, options: ReadOptions): Promise<
     else lead_ns = BigInt(entry.wall_ns) - BigInt(entry.mono_ns);
     run.take(entry);
   }
-  return { schemaVersion: 1, source: { kind: 'raw', name }, served, complaints, events, hosts: [] };
+  return { schemaVersion: 1, source: { kind: 'raw', name }, served, complaints, events, timeline: NO_TIMELINE };
 };
 
-/** A guest's file, and captures of its hosts' monitors beside it, in any order. Throws like readDocument. */
-export const readDocuments = async (paths: readonly string[], options: ReadOptions): Promise<InspectorDocument> => {
-  const [only] = paths;
-  if (only !== undefined && paths.length === 1) return readDocument(only, options);
+/** The one file of a guest among captures of its hosts' monitors and losses of its packets. */
+const guestAmong = async (paths: readonly string[]): Promise<string> => {
   const guests: string[] = [];
   for (const path of paths) {
     const { kind, chunks } = await openAny(path);
     // Only its first line was wanted.
     await chunks[Symbol.asyncIterator]().return?.();
-    if (kind !== 'qmp') guests.push(path);
+    if (kind === 'recording' || kind === 'raw') guests.push(path);
   }
   const [guest, second] = guests;
-  if (guest === undefined || second !== undefined)
-    throw new NetkvmError(
-      'usage.value',
-      `the page shows one guest with its hosts; ${guests.length} of these files are of guests`,
-    );
-  const document = await readDocument(guest, options);
-  const { document: timeline, complaints } = await timelineOf(paths);
-  return { ...document, complaints: [...new Set([...document.complaints, ...complaints])], hosts: hostLanesOf(timeline) };
+  if (guest !== undefined && second === undefined) return guest;
+  throw new NetkvmError('usage.value', `the page shows one guest with its hosts; ${guests.length} of these files are of guests`);
+};
+
+/**
+ * A guest's recording or raw capture, with captures of its hosts' monitors and losses of its packets beside it, in any order.
+ * `-` alone is standard input; it is read once, so that the figures of its episodes are missing. Throws `recording.*`,
+ * `inspect.tooLong`, and `usage.value` unless exactly one of the files is of a guest.
+ */
+export const readDocument = async (paths: readonly string[], options: ReadOptions): Promise<InspectorDocument> => {
+  const [only = ''] = paths;
+  const document = await readEvents(paths.length === 1 ? only : await guestAmong(paths), options);
+  if (only === '-') return document;
+  const { until, policy } = options;
+  const told = { ...(until === undefined ? {} : { until }), ...(policy === undefined ? {} : { policy }) };
+  const { document: timeline, complaints } = await timelineOf(paths, told);
+  return {
+    ...document,
+    complaints: [...new Set([...document.complaints, ...(paths.length === 1 ? [] : complaints)])],
+    timeline: inspectedTimelineOf(timeline),
+  };
 };

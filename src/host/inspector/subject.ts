@@ -29,5 +29,5 @@ export interface Subject {
     signal: AbortSignal,
   ) => AsyncIterable<{ readonly id: string; readonly event: InspectedEvent }>;
   /** The id of the newest event. */
-  readonly head: () => string | null;
+  readonly head: () => Promise<string | null>;
 }

@@ -1,9 +1,9 @@
 // What the inspector may show: a file, which is read once, or the log of this machine, which is followed as it grows. The
 // log is only read, so the service does not notice.
-import type { SqliteReader } from '../../adapters/log/reader.ts';
+import type { LogReader } from '../../events/log.ts';
 import type { Configuration } from '../config.ts';
-import { openReader } from '../../adapters/log/sqlite.ts';
-import type { InspectorDocument } from './document.ts';
+import { openLogOf } from '../look.ts';
+import { type InspectorDocument, NO_TIMELINE } from './document.ts';
 import type { Subject } from './subject.ts';
 
 /** Of a longer log only what follows the newest checkpoint is shown. */
@@ -20,20 +20,21 @@ export const subjectOfFile = (document: InspectorDocument): Subject => {
     },
     head: () => {
       const last = document.events.at(-1);
-      return last === undefined ? null : idOf(last.seq);
+      return Promise.resolve(last === undefined ? null : idOf(last.seq));
     },
   };
 };
 
 /** Where what is shown begins. */
-const startOf = (reader: SqliteReader): number => {
+const startOf = (reader: LogReader): number => {
   const [first, head] = [reader.first(), reader.head()];
   return head - first < EVENTS_SHOWN ? first : Math.max(first, reader.checkpoint());
 };
 
-export const subjectOfLog = ({ settings: { stateDir } }: Configuration): Subject => {
-  const look = <T>(at: (reader: SqliteReader) => T): T => {
-    const reader = openReader(stateDir);
+/** The log that the configuration names, in its folder or on a server. */
+export const subjectOfLog = (configuration: Configuration): Subject => {
+  const look = async <T>(at: (reader: LogReader) => T): Promise<T> => {
+    const reader = await openLogOf(configuration);
     try {
       return at(reader);
     } finally {
@@ -41,20 +42,17 @@ export const subjectOfLog = ({ settings: { stateDir } }: Configuration): Subject
     }
   };
   return {
-    document: () => {
-      const name = look(({ path }) => path);
-      return Promise.resolve({
-        schemaVersion: 1,
-        source: { kind: 'live', name },
-        served: true,
-        complaints: [],
-        events: [],
-        hosts: [],
-      });
-    },
+    document: async () => ({
+      schemaVersion: 1,
+      source: { kind: 'live', name: await look(({ path }) => path) },
+      served: true,
+      complaints: [],
+      events: [],
+      timeline: NO_TIMELINE,
+    }),
     // Opened anew for each client: a log that was set aside is followed by the one that took its place.
     async *events(after, signal) {
-      const reader = openReader(stateDir);
+      const reader = await openLogOf(configuration);
       try {
         const [logId, seq] = after?.split('/') ?? [];
         const from = logId === reader.logId ? Number(seq) + 1 : startOf(reader);

@@ -14,7 +14,7 @@ import { subjectOfFile, subjectOfLog } from '../../../src/host/inspector/subject
 import { MAC } from '../../given.ts';
 import { recorded } from '../../inspector.given.ts';
 import { cleanUp, folder, MIGRATION, Running, until } from '../../unit/service.given.ts';
-import { keepScreenshot, position, screen } from './given.ts';
+import { keepScreenshot, position, pulsedEdges, screen } from './given.ts';
 
 const { open } = screen();
 const inspectors: Inspector[] = [];
@@ -97,7 +97,7 @@ describe('live', () => {
     await service.line('transition', ({ stage, seq }) => stage === 'onPrimary' && Number(seq) > 25);
     await serve({ subject, port: Number(new URL(first.url).port), word: 'word' });
     await page.getByText('Live', { exact: true }).waitFor({ timeout: 15_000 });
-    const reader = subject.head()?.split('/')[1];
+    const reader = (await subject.head())?.split('/')[1];
     await expect.poll(() => position(page), { timeout: 10_000 }).toBe(Number(reader));
     const numbers = await page.locator('.rows [role=row] .number:first-child').allTextContents();
     expect(numbers.map(Number)).toEqual(numbers.map((_, index) => Number(numbers[0]) + index));
@@ -121,17 +121,20 @@ describe('the xstate protocol', () => {
     const actor = createActor(light.provide({ guards: { late: () => true } }), { inspect: inspector.inspect });
     actor.start();
     await page.getByRole('button', { name: 'other actors' }).click();
-    await page.locator('[data-foreign="red"][data-active]').waitFor();
+    await page.locator('[data-state=".red"][data-active]').waitFor();
+    expect(await pulsedEdges(page)).toEqual([]);
     actor.send({ type: 'NEXT' });
-    await page.locator('[data-foreign="green"][data-active]').waitFor();
-    expect(await page.locator('.foreign-chart').textContent()).toContain('[late] → red');
+    await page.locator('[data-state=".green"][data-active]').waitFor();
+    expect(await pulsedEdges(page)).toEqual(['[".red",".green"]']);
+    expect(await page.locator('.leads').textContent()).toContain('[late] → red');
     await keepScreenshot(page, 'actor');
     await page.locator('.happenings button').first().click();
-    await page.locator('[data-foreign="red"][data-active]').waitFor();
+    await page.locator('[data-state=".red"][data-active]').waitFor();
+    expect(await pulsedEdges(page)).toEqual([]);
     // Who opens the page late sees the present state.
     const late = await open(url);
     await late.getByRole('button', { name: 'other actors' }).click();
-    await late.locator('[data-foreign="green"][data-active]').waitFor();
+    await late.locator('[data-state=".green"][data-active]').waitFor();
   });
 
   test('a stock receiver in Node: it gets our pair with its chart, and every event with its own time', async () => {
@@ -185,9 +188,10 @@ describe('the xstate protocol', () => {
     const peer = await open(`${origin}/?socket=${encodeURIComponent(socketUrl)}`);
     const page = await open(url);
     await page.getByRole('button', { name: 'other actors' }).click();
-    await page.locator('[data-foreign="shut"][data-active]').waitFor();
+    await page.locator('[data-state=".shut"][data-active]').waitFor();
     await peer.evaluate('openDoor()');
-    await page.locator('[data-foreign="ajar"][data-active]').waitFor();
+    await page.locator('[data-state=".ajar"][data-active]').waitFor();
+    expect(await pulsedEdges(page)).toEqual(['[".shut",".ajar"]']);
     await expect
       .poll(() => peer.evaluate(`received.filter(({ sessionId }) => sessionId === ${JSON.stringify(MAC)}).length`))
       .toBeGreaterThan(20);

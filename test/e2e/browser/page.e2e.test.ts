@@ -6,7 +6,9 @@ import { describe, expect, test } from 'vitest';
 import { activeStates } from '../../../src/machines/chart-graph.ts';
 import { momentAt } from '../../../src/host/inspector/page/moment.ts';
 import { Tracks } from '../../../src/host/inspector/page/tracks.ts';
+import { duration } from '../../../src/host/inspector/page/words.ts';
 import { Guest } from '../../../src/machines/guest.ts';
+import { STEPS } from '../../../replay/timeline/document.ts';
 import { MAC } from '../../given.ts';
 import { documentOf, HOSTILE, hostileLog, longLog, migrated, recorded, RECORDING_NAMES } from '../../inspector.given.ts';
 import { expectPosition, isFull, keepScreenshot, litStates, position, pulsedEdges, screen } from './given.ts';
@@ -100,6 +102,38 @@ describe('the hosts of a guest', () => {
     }
     expect([...told].join('\n')).toMatch(/qmp-A command migrate\b/);
     await keepScreenshot(page, 'hosts');
+  });
+});
+
+describe('the figures of an episode', () => {
+  test('are those of the timeline, and each step leads to its place', async () => {
+    const document = await migrated();
+    const page = await openFile(document, '#at=73');
+    const figures = page.getByRole('region', { name: 'Figures' });
+    expect(await figures.locator('h2').textContent()).toBe('Migration qmp-A → qmp-Bcompleted');
+    const steps = await figures.locator('li button span:first-child').allTextContents();
+    expect(steps.toSorted()).toEqual(STEPS.toSorted());
+    expect(await figures.locator('li', { hasText: 'stopped' }).textContent()).toMatch(/stopped\+77\d msqmp-A/);
+    const [episode] = document.timeline.episodes;
+    expect(await figures.locator('.carried').textContent()).toContain(
+      `standby ${duration(Number(episode?.carried_ns.standby) / 1e6)}`,
+    );
+    expect(await figures.locator('dl').textContent()).toMatch(/qmp-A clock.* to \+.* from \d+ events/);
+    await figures.locator('li', { hasText: 'unplugged' }).locator('button').click();
+    const gone = document.events.findIndex(({ mono_ns }) => mono_ns === episode?.steps.unplugged?.guest_ns);
+    expect(document.events[gone]?.type).toBe('adapter.gone');
+    expect(await page.locator('.detail h2').textContent()).toContain('adapter.gone');
+  });
+
+  test('of several: the one at the position, and the others by a button', async () => {
+    const page = await openFile(await recorded('h-three-migrations.jsonl'));
+    const figures = page.getByRole('region', { name: 'Figures' });
+    expect(await figures.locator('.turn').textContent()).toContain('3 of 3');
+    await figures.getByRole('button', { name: 'Previous episode' }).click();
+    expect(await figures.locator('.turn').textContent()).toContain('2 of 3');
+    await page.keyboard.press('Home');
+    await expect.poll(() => figures.locator('.turn').textContent()).toContain('1 of 3');
+    expect(await figures.getByRole('button', { name: 'Previous episode' }).isDisabled()).toBe(true);
   });
 });
 

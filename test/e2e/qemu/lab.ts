@@ -73,6 +73,11 @@ export class Lab {
     return this.#vm;
   }
 
+  /** Every QEMU so far, in the order of their starts. */
+  get vms(): readonly Vm[] {
+    return [...this.#vms];
+  }
+
   /** The packet meter for the host's side. */
   get meter(): string {
     return this.#setup.meter;

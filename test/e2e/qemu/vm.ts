@@ -60,6 +60,8 @@ interface Answer {
 export class Vm {
   readonly name: string;
   readonly events: QmpEvent[] = [];
+  /** What was said over the monitor, each a line of a capture that `netkvm timeline` reads. */
+  readonly said: string[] = [];
   stderr = '';
   readonly #options: VmOptions;
   readonly #process: ChildProcess;
@@ -120,7 +122,12 @@ export class Vm {
         return connect().catch(() => null);
       });
     this.#monitor = await connected(() => Monitor.connect(this.#path('monitor')));
-    this.#monitor.events.subscribe((event) => this.events.push(event));
+    this.#monitor.events.subscribe((event) => {
+      this.events.push(event);
+      const us = (event.at_ns ?? 0n) / 1000n;
+      const timestamp = { seconds: Number(us / 1_000_000n), microseconds: Number(us % 1_000_000n) };
+      this.#keep('event', { event: event.name, data: event.fields, timestamp });
+    });
     this.#port = await connected(async () => {
       const port = createConnection(this.#path('commands'));
       await once(port, 'connect');
@@ -158,7 +165,13 @@ export class Vm {
 
   execute(command: string, parameters: object = {}): Promise<unknown> {
     if (this.#monitor === null) throw new Error('no monitor');
+    this.#keep('out', { execute: command, arguments: parameters });
     return this.#monitor.execute(command, parameters, GUEST_LIMIT_MS);
+  }
+
+  #keep(dir: 'event' | 'out', qmp: object): void {
+    const now_ns = BigInt(Math.round((performance.timeOrigin + performance.now()) * 1000)) * 1000n;
+    this.said.push(`{"t_ns":${now_ns},"dir":"${dir}","qmp":${JSON.stringify(qmp)}}`);
   }
 
   /** The next event with this name that fits. Ask before doing what leads to it. */

@@ -1,42 +1,12 @@
-// Actors of other programs: their chart as nested states, what happened to them, and their snapshot at any of it.
-import { useState } from 'preact/hooks';
-import { type Actor, type ActorBook, type ForeignState, pathsOf } from './actors.ts';
+// Actors of other programs: their chart, drawn as ours is, what happened to them, and their snapshot at any of it.
+import { useMemo, useState } from 'preact/hooks';
+import type { Actor, ActorBook } from './actors.ts';
+import { Drawing, Ways } from './Drawing.tsx';
+import { activeIn, takenIn } from './foreign.ts';
 
 const clock = (at_ms: number): string => {
   const date = new Date(at_ms);
   return Number.isNaN(date.getTime()) ? '' : date.toISOString().slice(11, 23);
-};
-
-const State = ({ state, active }: { readonly state: ForeignState; readonly active: ReadonlySet<string> }) => {
-  const isActive = state.path === '' || active.has(state.path);
-  return (
-    <li
-      class={`foreign${isActive ? ' active' : ''}${state.parallel ? ' parallel' : ''}`}
-      data-foreign={state.path}
-      data-active={isActive ? 'true' : undefined}
-    >
-      <p title={state.description ?? undefined}>
-        <strong>{state.key}</strong>
-        {isActive && state.path !== '' && <span class="visually-hidden">, active</span>}
-      </p>
-      {state.transitions.length > 0 && (
-        <ul class="ways">
-          {state.transitions.map(({ event, target, guard }, at) => (
-            <li key={at}>
-              <em>{event}</em> {guard === null ? '' : <span class="guard">[{guard}]</span>} → {target ?? 'stays'}
-            </li>
-          ))}
-        </ul>
-      )}
-      {state.children.length > 0 && (
-        <ul class="nest">
-          {state.children.map((child) => (
-            <State key={child.path} state={child} active={active} />
-          ))}
-        </ul>
-      )}
-    </li>
-  );
 };
 
 const Log = ({ actor, at, setAt }: { readonly actor: Actor; readonly at: number; readonly setAt: (at: number) => void }) => (
@@ -51,6 +21,39 @@ const Log = ({ actor, at, setAt }: { readonly actor: Actor; readonly at: number;
   </ol>
 );
 
+/** The actor's chart at one happening, and what it could do next. */
+const ForeignChart = ({ actor, at }: { readonly actor: Actor; readonly at: number }) => {
+  const { chart, happenings, first, dropped } = actor;
+  const here = happenings[at];
+  const before = happenings.slice(0, Math.max(0, at)).findLast(({ snapshot }) => snapshot !== null)?.snapshot ?? first;
+  const now = here?.snapshot ?? before;
+  const active = useMemo(() => activeIn(now.value), [now]);
+  const taken = useMemo(() => {
+    if (chart === null || here === undefined || here.snapshot === null) return [];
+    return takenIn(chart, activeIn(before.value), here.event.type, active);
+  }, [chart, here, before, active]);
+  if (chart === null) return <p class="muted">This actor has no chart.</p>;
+  const leads = chart.drawn.filter(({ id }) => active.has(id));
+  return (
+    <>
+      <Drawing
+        chart={chart}
+        active={active}
+        taken={taken}
+        step={`${actor.sessionId} ${at + dropped}`}
+        labels
+        noteOf={({ id }) => (active.has(id) ? 'active' : '')}
+      />
+      <div class="leads">
+        <h2>From here</h2>
+        {leads.map(({ id }) => (
+          <Ways key={id} chart={chart} id={id} />
+        ))}
+      </div>
+    </>
+  );
+};
+
 export const Actors = ({ book }: { readonly book: ActorBook }) => {
   const [chosen, setChosen] = useState<string | null>(null);
   const [position, setPosition] = useState<number | null>(null);
@@ -59,7 +62,6 @@ export const Actors = ({ book }: { readonly book: ActorBook }) => {
   if (actor === undefined) return null;
   const at = Math.min(position ?? actor.happenings.length - 1, actor.happenings.length - 1);
   const snapshot = actor.happenings.slice(0, at + 1).findLast((one) => one.snapshot !== null)?.snapshot ?? actor.first;
-  const active = new Set(pathsOf(snapshot.value));
   return (
     <main class="actors">
       <nav aria-label="Actors">
@@ -79,13 +81,7 @@ export const Actors = ({ book }: { readonly book: ActorBook }) => {
         ))}
       </nav>
       <section class="foreign-chart" aria-label="Chart of the actor" tabIndex={0}>
-        {actor.chart === null ? (
-          <p class="muted">This actor has no chart.</p>
-        ) : (
-          <ul class="nest">
-            <State state={actor.chart} active={active} />
-          </ul>
-        )}
+        <ForeignChart key={actor.sessionId} actor={actor} at={at} />
       </section>
       <section aria-label="What happened">
         <h2>

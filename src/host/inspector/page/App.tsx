@@ -6,6 +6,7 @@ import { Actors } from './Actors.tsx';
 import { Chart } from './Chart.tsx';
 import { Detail } from './Detail.tsx';
 import { type Connection, openFeed } from './feed.ts';
+import { Figures } from './Figures.tsx';
 import { linkTo, readLink } from './hooks.ts';
 import { Lanes } from './Lanes.tsx';
 import { momentAt } from './moment.ts';
@@ -40,7 +41,7 @@ interface AppProps {
   readonly book: ActorBook;
 }
 
-export const App = ({ document: { source, served, complaints, hosts }, tracks, book }: AppProps) => {
+export const App = ({ document: { source, served, complaints, timeline }, tracks, book }: AppProps) => {
   const link = useMemo(() => readLink(location.hash), []);
   const [count, setCount] = useState(tracks.rows.length);
   const [, setActorVersion] = useState(0);
@@ -164,20 +165,23 @@ export const App = ({ document: { source, served, complaints, hosts }, tracks, b
               link={row === undefined ? '' : linkTo(placeOf(row.event), mac)}
             />
             {count > 0 && (
-              <Lanes
-                tracks={tracks}
-                count={count}
-                mac={mac}
-                window={lastWindow.current}
-                index={index}
-                findings={findings}
-                hosts={hosts}
-                go={go}
-              />
+              <div class="beside">
+                <Lanes
+                  tracks={tracks}
+                  count={count}
+                  mac={mac}
+                  window={lastWindow.current}
+                  index={index}
+                  findings={findings}
+                  timeline={timeline}
+                  go={go}
+                />
+                <Figures timeline={timeline} tracks={tracks} mac={mac} index={index} go={go} />
+              </div>
             )}
           </div>
           <Table tracks={tracks} count={count} index={index} go={go} />
-          <Detail hosts={hosts} tracks={tracks} row={row} moment={moment} mac={mac} go={go} />
+          <Detail hosts={timeline.hosts} tracks={tracks} row={row} moment={moment} mac={mac} go={go} />
           <p class="visually-hidden" role="status">
             {row === undefined
               ? ''

@@ -23,11 +23,7 @@ export const HostLanes = ({ hosts, tracks, axis, y }: HostLanesProps) => (
     {hosts.map((host, at) => {
       const top = y + at * HOST_LANE_PX;
       const last_ms = tracks.rows.at(-1)?.at_ms ?? 0;
-      const xOf = (ns: string | null, edge: number): number => {
-        if (ns === null) return edge;
-        const ms = tracks.sinceStart(ns);
-        return axis.xAt(ms) ?? (ms < (tracks.rows[axis.from]?.at_ms ?? 0) ? 0 : axis.width);
-      };
+      const xOf = (ns: string | null, edge: number): number => (ns === null ? edge : axis.clipped(tracks.sinceStart(ns)));
       return (
         <g key={host.name}>
           <line class="rule" x1="0" x2={axis.width} y1={top + HOST_LANE_PX - 3} y2={top + HOST_LANE_PX - 3} />

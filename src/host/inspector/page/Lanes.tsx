@@ -1,7 +1,7 @@
 // The lanes of one pair over time, with the datapath's ribbon above them and the slider as their axis.
 import { useMemo } from 'preact/hooks';
 import type { Finding } from '../../../machines/findings.ts';
-import type { HostLane } from '../document.ts';
+import type { InspectedTimeline } from '../document.ts';
 import { type Axis, axisOf } from './axis.ts';
 import {
   datapathSpans,
@@ -18,6 +18,7 @@ import {
   stageSpans,
 } from './lanes.ts';
 import { clockText, HOST_LANE_PX, HostLanes } from './HostLanes.tsx';
+import { LossLane, LossNames, lossPx } from './LossLane.tsx';
 import { useWidth } from './hooks.ts';
 import type { Tracks } from './tracks.ts';
 import { duration, since, summary } from './words.ts';
@@ -28,10 +29,15 @@ const LANE_PX = 26;
 /** Within a lane: what lasts above, the events that came below it. */
 const BAR = { y: 2, height: 15 } as const;
 const MARK = { y: 18, height: 5 } as const;
-const FIRST_LANE = RIBBON.y + RIBBON.height + 10;
-const HOSTS_Y = FIRST_LANE + LANES.length * LANE_PX;
-/** Under the lanes of the guest and those of its hosts. */
-const axisY = (hosts: readonly HostLane[]): number => HOSTS_Y + hosts.length * HOST_LANE_PX + 6;
+const LOSS_Y = RIBBON.y + RIBBON.height + 8;
+
+/** Where what begins, from the top: ribbon, losses, the guest's lanes, its hosts', the axis. */
+const placesOf = ({ losses, hosts }: InspectedTimeline) => {
+  const lanes = RIBBON.y + RIBBON.height + 10 + lossPx(losses);
+  const hostLanes = lanes + LANES.length * LANE_PX;
+  const yOf = (lane: Lane): number => lanes + LANES.indexOf(lane) * LANE_PX;
+  return { lanes, yOf, hostLanes, bottom: hostLanes + hosts.length * HOST_LANE_PX + 6 };
+};
 const LANE_NAMES: Readonly<Record<Lane, string>> = {
   hypervisor: 'Hypervisor',
   pci: 'PCI',
@@ -41,7 +47,6 @@ const LANE_NAMES: Readonly<Record<Lane, string>> = {
   effects: 'Effects',
 };
 
-const yOf = (lane: Lane): number => FIRST_LANE + LANES.indexOf(lane) * LANE_PX;
 const fits = (label: string, width: number): boolean => width > label.length * 6.6 + 12;
 
 interface BarProps {
@@ -81,7 +86,7 @@ interface LanesProps {
   readonly window: readonly [from: number, to: number];
   readonly index: number;
   readonly findings: readonly Finding[];
-  readonly hosts: readonly HostLane[];
+  readonly timeline: InspectedTimeline;
   readonly go: (index: number) => void;
 }
 
@@ -97,12 +102,12 @@ const Drawing = ({
   mac,
   window,
   findings,
-  hosts,
+  timeline,
   axis,
 }: Omit<LanesProps, 'index' | 'go'> & { readonly axis: Axis }) =>
   useMemo(() => {
     const track = tracks.pairs.get(mac);
-    const bottom = axisY(hosts);
+    const { lanes, yOf, hostLanes, bottom } = placesOf(timeline);
     const bars = (name: string, spans: readonly Span[], y: number, height: number) =>
       spans.map((span) => (
         <Bar
@@ -124,7 +129,7 @@ const Drawing = ({
         ))}
         {axis.gaps.map((gap) => (
           <g key={gap.x} class="gap">
-            <line x1={gap.x + gap.width / 2} x2={gap.x + gap.width / 2} y1={FIRST_LANE} y2={bottom - 8} />
+            <line x1={gap.x + gap.width / 2} x2={gap.x + gap.width / 2} y1={lanes} y2={bottom - 8} />
             <text x={gap.x + gap.width / 2} y={bottom + 24}>
               {duration(gap.ms)}
             </text>
@@ -178,7 +183,8 @@ const Drawing = ({
             </g>
           );
         })}
-        <HostLanes hosts={hosts} tracks={tracks} axis={axis} y={HOSTS_Y} />
+        {timeline.losses.length > 0 && <LossLane losses={timeline.losses} tracks={tracks} axis={axis} y={LOSS_Y} />}
+        <HostLanes hosts={timeline.hosts} tracks={tracks} axis={axis} y={hostLanes} />
         {axis.ticks.map((tick) => (
           <g key={tick.x} class="tick">
             <line x1={tick.x} x2={tick.x} y1={bottom} y2={bottom + 5} />
@@ -189,11 +195,11 @@ const Drawing = ({
         ))}
       </g>
     );
-  }, [tracks, count, mac, window, findings, hosts, axis]);
+  }, [tracks, count, mac, window, findings, timeline, axis]);
 
 export const Lanes = (props: LanesProps) => {
-  const { tracks, count, window, index, hosts, go } = props;
-  const bottom = axisY(hosts);
+  const { tracks, count, window, index, timeline, go } = props;
+  const { yOf, hostLanes, bottom } = placesOf(timeline);
   const [from, to] = window;
   const { ref, width } = useWidth();
   const room = Math.max(120, width - LABEL_PX - 12);
@@ -234,8 +240,9 @@ export const Lanes = (props: LanesProps) => {
               {LANE_NAMES[lane]}
             </text>
           ))}
-          {hosts.map((host, at) => (
-            <text key={host.name} x="0" y={HOSTS_Y + at * HOST_LANE_PX + 12}>
+          {timeline.losses.length > 0 && <LossNames losses={timeline.losses} y={LOSS_Y} />}
+          {timeline.hosts.map((host, at) => (
+            <text key={host.name} x="0" y={hostLanes + at * HOST_LANE_PX + 12}>
               <title>{`${host.name}, ${host.role}; ${clockText(host)}`}</title>
               {host.name.length > 13 ? `${host.name.slice(0, 12)}…` : host.name}
             </text>

@@ -1,25 +1,12 @@
 // Actors of other programs, as their inspectors tell of them: any xstate machine, with what happened to it. Kept within
 // limits, because nobody knows who sends.
+import { layoutOf } from '../chart-layout.ts';
 import { type InspectedSnapshot, readInspection } from '../protocol.ts';
+import { type DrawnChart, drawnChart } from './drawn.ts';
+import { fieldsOf, foreignGraph } from './foreign.ts';
 
 const ACTORS_MAX = 64;
 const HAPPENINGS_MAX = 2000;
-
-export interface Transition {
-  readonly event: string;
-  readonly target: string | null;
-  readonly guard: string | null;
-}
-
-/** A state of a machine that somebody else wrote. */
-export interface ForeignState {
-  readonly path: string;
-  readonly key: string;
-  readonly parallel: boolean;
-  readonly description: string | null;
-  readonly transitions: readonly Transition[];
-  readonly children: readonly ForeignState[];
-}
 
 export interface Happening {
   readonly at_ms: number;
@@ -32,66 +19,21 @@ export interface Actor {
   readonly sessionId: string;
   name: string;
   parentId: string | null;
-  chart: ForeignState | null;
+  chart: DrawnChart | null;
   first: InspectedSnapshot;
   readonly happenings: Happening[];
   /** Happenings that were dropped because of the limit. */
   dropped: number;
 }
 
-type Fields = Readonly<Record<string, unknown>>;
-const fieldsOf = (value: unknown): Fields => (typeof value === 'object' && value !== null ? (value as Fields) : {});
-const listOf = (value: unknown): readonly unknown[] =>
-  value === undefined || value === null ? [] : Array.isArray(value) ? value : [value];
-const textOf = (value: unknown): string | null => (typeof value === 'string' ? value : null);
-const nameOf = (value: unknown): string | null => textOf(value) ?? textOf(fieldsOf(value)['type']);
-
-const transitionsOf = (config: Fields): Transition[] => {
-  const of = (event: string, list: unknown): Transition[] =>
-    listOf(list).map((one) => ({
-      event,
-      target: textOf(one) ?? textOf(listOf(fieldsOf(one)['target'])[0]),
-      guard: nameOf(fieldsOf(one)['guard']),
-    }));
-  return [
-    ...Object.entries(fieldsOf(config['on'])).flatMap(([event, list]) => of(event, list)),
-    ...of('always', config['always']),
-    ...Object.entries(fieldsOf(config['after'])).flatMap(([delay, list]) => of(`after ${delay}`, list)),
-  ];
-};
-
-const DEPTH_MAX = 12;
-
-/** A machine's config as states. Takes whatever it is given: what is not understood is left out. */
-const stateOf = (config: Fields, key: string, path: string, depth = 0): ForeignState => ({
-  path,
-  key,
-  parallel: config['type'] === 'parallel',
-  description: textOf(config['description']),
-  transitions: transitionsOf(config).slice(0, 200),
-  children:
-    depth >= DEPTH_MAX
-      ? []
-      : Object.entries(fieldsOf(config['states']))
-          .slice(0, 200)
-          .map(([name, inner]) => stateOf(fieldsOf(inner), name, path === '' ? name : `${path}.${name}`, depth + 1)),
-});
-
-const chartOf = (definition: string | undefined | null, name: string): ForeignState | null => {
+const chartOf = (definition: string | undefined | null, name: string): DrawnChart | null => {
   if (definition === undefined || definition === null) return null;
   try {
-    const config = fieldsOf(JSON.parse(definition));
-    return config['states'] === undefined ? null : stateOf(config, nameOf(config['id']) ?? name, '');
+    const graph = foreignGraph(fieldsOf(JSON.parse(definition)), name);
+    return graph === null ? null : drawnChart(graph, layoutOf(graph));
   } catch {
     return null;
   }
-};
-
-/** The paths of the states that a state value names. */
-export const pathsOf = (value: unknown, path = ''): string[] => {
-  const join = (key: string): string => (path === '' ? key : `${path}.${key}`);
-  if (typeof value === 'string') return [join(value)];
-  return Object.entries(fieldsOf(value)).flatMap(([key, inner]) => [join(key), ...pathsOf(inner, join(key))]);
 };
 
 export class ActorBook {

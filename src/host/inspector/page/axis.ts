@@ -21,6 +21,10 @@ export interface Axis {
   readonly xOf: (index: number) => number;
   /** The place of an instant between two events of the window; null outside of it. */
   readonly xAt: (at_ms: number) => number | null;
+  /** The place of an instant; one outside the window is at the edge. */
+  readonly clipped: (at_ms: number) => number;
+  /** Whether something of a time is within the window. */
+  readonly shows: (from_ms: number, until_ms: number) => boolean;
   /** The event of the window that is nearest to a place. */
   readonly indexAt: (x: number) => number;
   readonly gaps: readonly Gap[];
@@ -66,6 +70,8 @@ export const axisOf = (times: readonly number[], from: number, to: number, width
     const share = after > before ? (lengthOf(at_ms - before) - STEP) / (lengthOf(after - before) - STEP) : 0;
     return xOf(low) + (xOf(low + 1) - xOf(low)) * Math.min(1, share);
   };
+  const clipped = (at_ms: number): number => xAt(at_ms) ?? (at_ms < (times[from] ?? 0) ? 0 : width);
+  const shows = (from_ms: number, until_ms: number): boolean => until_ms >= (times[from] ?? 0) && from_ms <= (times[to] ?? 0);
   const gaps: Gap[] = [];
   const ticks: Tick[] = [];
   for (let index = from; index <= to; index += 1) {
@@ -77,5 +83,5 @@ export const axisOf = (times: readonly number[], from: number, to: number, width
     if (last === undefined || (x - last.x >= TICK_ROOM_PX && x <= width - TICK_ROOM_PX / 2))
       ticks.push({ x, at_ms: times[index] ?? 0 });
   }
-  return { from, to, width, xOf, xAt, indexAt, gaps, ticks };
+  return { from, to, width, xOf, xAt, clipped, shows, indexAt, gaps, ticks };
 };

@@ -116,6 +116,15 @@ export class Tracks {
     return Math.min(low, this.rows.length - 1);
   }
 
+  /** The index of the last event at or before an instant of the guest's monotonic clock; the first one when there is none. */
+  indexAt(mono_ns: string): number {
+    const at_ms = this.sinceStart(mono_ns);
+    return Math.max(
+      0,
+      this.rows.findLastIndex((row) => row.at_ms <= at_ms),
+    );
+  }
+
   /** How a pair is after the event with this index; undefined before it is known. */
   pointAt(mac: string, index: number): Point | undefined {
     const points = this.pairs.get(mac)?.points ?? [];

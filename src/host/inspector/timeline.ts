@@ -1,12 +1,18 @@
-// The hypervisors of a guest for the page: what captures of QEMU's monitor hold, on the guest's own clock, as the timeline
-// has worked it out.
-import type { TimelineDocument } from '../../../replay/timeline/timeline.ts';
-import type { HostLane } from './document.ts';
+// A timeline for the page: its hosts on the guest's own clock, and the figures of its episodes.
+import type { TimelineDocument } from '../../../replay/timeline/document.ts';
+import type { HostLane, InspectedTimeline } from './document.ts';
 
 const minus = (at_ns: string, offset_ns: string): string => (BigInt(at_ns) - BigInt(offset_ns)).toString();
 
+export const inspectedTimelineOf = (document: TimelineDocument): InspectedTimeline => ({
+  hosts: hostLanesOf(document),
+  segments: document.guests[0]?.segments ?? [],
+  episodes: document.episodes,
+  losses: document.losses,
+});
+
 /** The hosts' lanes for the first guest of a timeline. */
-export const hostLanesOf = ({ hosts, guests, lanes }: TimelineDocument): HostLane[] => {
+const hostLanesOf = ({ hosts, guests, lanes }: TimelineDocument): HostLane[] => {
   const segments = guests[0]?.segments ?? [];
   const order = ['source', 'host', 'target'];
   const sorted = hosts.toSorted((one, other) => order.indexOf(one.role) - order.indexOf(other.role));
