@@ -126,7 +126,7 @@ describe('the xstate protocol', () => {
     actor.send({ type: 'NEXT' });
     await page.locator('[data-state=".green"][data-active]').waitFor();
     expect(await pulsedEdges(page)).toEqual(['[".red",".green"]']);
-    expect(await page.locator('.leads').textContent()).toContain('[late] → red');
+    expect(await page.locator('.leads').textContent()).toMatch(/NEXT \[late\] +→ red/);
     await keepScreenshot(page, 'actor');
     await page.locator('.happenings button').first().click();
     await page.locator('[data-state=".red"][data-active]').waitFor();
