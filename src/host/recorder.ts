@@ -33,9 +33,11 @@ export interface Loss {
 }
 
 export interface RecorderEvents {
-  /** After folding, before writing: timers are armed here, lines are written. */
+  /** After folding, before writing: timers are armed here. */
   readonly folded: (event: Foldable, step: Step) => void;
-  /** After writing (or, in an outage, after folding): decisions may be carried out. */
+  /** After writing (or, in an outage, when memory holds it): what is said of it is what the log has. */
+  readonly recorded: (event: Foldable, step: Step) => void;
+  /** After that: decisions may be carried out. */
   readonly decided: (decision: Decision, outage: boolean) => void;
   /** The fold is ahead of the log by events that are lost. Told once; nothing is taken or decided afterwards. */
   readonly lost: (loss: Loss) => void;
@@ -53,6 +55,11 @@ interface Outage {
   chars: number;
   /** Events of this outage that the log has by now. */
   late: number;
+}
+
+interface Folded {
+  readonly event: Foldable;
+  readonly step: Step;
 }
 
 /** Whether the place is at fault, not the events: then the next attempt may succeed. */
@@ -136,24 +143,22 @@ export class Recorder {
 
   #record(happenings: readonly Happening[], at: Clocks, cause: number | null): Promise<void> {
     const events: NewEvent[] = [];
-    const decisions: Decision[] = [];
-    for (const happening of happenings) this.#fold(happening, at, cause, events, decisions);
-    return this.#write(events, decisions);
+    const folded: Folded[] = [];
+    for (const happening of happenings) this.#fold(happening, at, cause, events, folded);
+    return this.#write(events, folded);
   }
 
-  #fold(happening: Happening, at: Clocks, cause: number | null, events: NewEvent[], decisions: Decision[]): void {
+  #fold(happening: Happening, at: Clocks, cause: number | null, events: NewEvent[], folded: Folded[]): void {
     this.#seq += 1;
     const seq = this.#seq;
-    const folded: Foldable = { ...happening, seq, mono_ns: at.mono_ns };
-    const step = this.#story.tell(folded);
+    const event: Foldable = { ...happening, seq, mono_ns: at.mono_ns };
+    const step = this.#story.tell(event);
     const { mono_ns, boot_ns, wall_ns } = at;
     const episode = this.#episodeOf(happening, step);
     events.push({ ...happening, id: randomUUID(), mono_ns, boot_ns, wall_ns, cause, episode });
-    this.#events.folded(folded, step);
-    for (const decision of step.decisions) {
-      decisions.push(decision);
-      this.#fold({ type: 'decision.made', data: decision }, at, seq, events, decisions);
-    }
+    folded.push({ event, step });
+    this.#events.folded(event, step);
+    for (const decision of step.decisions) this.#fold({ type: 'decision.made', data: decision }, at, seq, events, folded);
   }
 
   /** A decision belongs to the episode of its pair, and its outcome does, too, even when the pair has come to rest by then. */
@@ -170,22 +175,26 @@ export class Recorder {
   }
 
   /** Rejects when the events are kept in memory only. */
-  async #write(events: NewEvent[], decisions: readonly Decision[]): Promise<void> {
+  async #write(events: NewEvent[], folded: readonly Folded[]): Promise<void> {
     if (this.#outage !== null) {
-      this.#keep(this.#outage, events, decisions);
+      this.#keep(this.#outage, events, folded);
       return;
     }
     try {
       await this.#group.add(events);
     } catch (error) {
-      if (!this.#lost) this.#keep(this.#outage ?? this.#begin(error), events, decisions);
+      if (!this.#lost) this.#keep(this.#outage ?? this.#begin(error), events, folded);
       throw error;
     }
-    this.#pass(decisions, false);
+    this.#pass(folded, false);
   }
 
-  #pass(decisions: readonly Decision[], outage: boolean): void {
-    for (const decision of decisions) if (!this.#lost) this.#events.decided(decision, outage);
+  #pass(folded: readonly Folded[], outage: boolean): void {
+    for (const { event, step } of folded) {
+      if (this.#lost) return;
+      this.#events.recorded(event, step);
+      for (const decision of step.decisions) this.#events.decided(decision, outage);
+    }
   }
 
   // Log outages.
@@ -199,7 +208,7 @@ export class Recorder {
     return this.#outage;
   }
 
-  #keep(outage: Outage, events: readonly NewEvent[], decisions: readonly Decision[]): void {
+  #keep(outage: Outage, events: readonly NewEvent[], folded: readonly Folded[]): void {
     for (const event of events) {
       outage.backlog.push(event);
       outage.chars += JSON.stringify(event.data).length;
@@ -207,7 +216,7 @@ export class Recorder {
     const { backlog, chars } = outage;
     if (backlog.length > this.#limit.events || chars > this.#limit.chars)
       this.#lose(outage, 'memory could not hold what the log did not take');
-    else this.#pass(decisions, true);
+    else this.#pass(folded, true);
   }
 
   #lose(outage: Outage, why: string): void {

@@ -25,6 +25,7 @@ import { keepFrom } from './retention.ts';
 import { differing, type Settings } from './settings.ts';
 import { Settling } from './settling.ts';
 import type { Supervision } from './supervision.ts';
+import type { Urgency } from './urgency.ts';
 import { Timers } from './timers.ts';
 import { Waiters } from './waiters.ts';
 
@@ -50,6 +51,7 @@ export interface ServiceOptions {
   readonly host: Readonly<Record<string, string>>;
   /** Tells the service manager, where there is one. */
   readonly supervision?: Supervision;
+  readonly urgency?: Urgency | null;
   /** Who copies the log elsewhere: told to end when the last event is in the log and before the log is closed. */
   readonly copying?: { stop(): Promise<void> } | null;
   /** What memory may hold for a log that cannot be written. */
@@ -248,6 +250,7 @@ export class Service {
       this.#platform,
       {
         folded: (event, step) => this.#folded(event, step),
+        recorded: (event, step) => this.#say(event, step),
         decided: (decision, outage) => void perform(decision, outage),
         lost: (loss) => this.#startAnew(loss),
       },
@@ -308,11 +311,6 @@ export class Service {
   #folded(event: Foldable, step: Step): void {
     this.#options.meters?.note(event, step);
     this.#timers.take(step);
-    const nameOf = (ifindex: number): string | undefined => this.#story.guest.adapters.get(ifindex)?.facts.name;
-    for (const decision of step.decisions) this.#lines.decision({ ...decision, seq: event.seq, what: wordsOf(decision, nameOf) });
-    if (event.type === 'outcome.seen') this.#lines.outcome({ ...event.data, seq: event.seq });
-    if (event.type === 'gap.seen') this.#lines.gap({ ...event.data, seq: event.seq });
-    if (event.type === 'clock.jumped') this.#lines.clockJumped({ ...event.data, seq: event.seq });
     if (step.divergence !== null) this.#lines.fault({ text: `the fold disagrees with itself at ${event.seq}` });
     this.#settling.soon();
     this.#waiters.look();
@@ -321,6 +319,14 @@ export class Service {
       this.#sinceCheckpoint = 0;
       setImmediate(() => this.#checkpoint());
     }
+  }
+
+  #say(event: Foldable, { decisions }: Step): void {
+    const nameOf = (ifindex: number): string | undefined => this.#story.guest.adapters.get(ifindex)?.facts.name;
+    for (const decision of decisions) this.#lines.decision({ ...decision, seq: event.seq, what: wordsOf(decision, nameOf) });
+    if (event.type === 'outcome.seen') this.#lines.outcome({ ...event.data, seq: event.seq });
+    if (event.type === 'gap.seen') this.#lines.gap({ ...event.data, seq: event.seq });
+    if (event.type === 'clock.jumped') this.#lines.clockJumped({ ...event.data, seq: event.seq });
   }
 
   #checkpoint(): void {
@@ -373,5 +379,6 @@ export class Service {
       datapath,
     }));
     this.#options.supervision?.shows(pairs);
+    this.#options.urgency?.shows(this.#story.guest.pairs.values());
   }
 }

@@ -64,7 +64,7 @@ export const SETTINGS: { readonly [K in keyof Settings]: Setting } = {
     min: 0,
     max: 50,
     meaning:
-      'Linux: real-time priority (SCHED_FIFO) of the service; 0: none. With one, a switch at the first sign of an unplug is mostly won, without one mostly lost. It takes CAP_SYS_NICE.',
+      'Linux: real-time priority (SCHED_FIFO) of the service while a primary with a PTP clock carries; 0: none. The clock’s removal announces the primary’s: with a priority the switch comes in time, without one mostly too late. It takes CAP_SYS_NICE.',
   },
   checkpointEvents: {
     initial: 20_000,

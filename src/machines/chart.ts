@@ -94,10 +94,7 @@ export const pairChart = setup({
       or([switching, fallback]),
       ({ context: { view } }) => view.mayAct && view.held && (!view.attached || view.compatible),
     ]),
-    wantsPrimary: and([
-      switching,
-      ({ context: { view } }) => view.mayAct && !view.holds && view.bound && view.carrier && !view.viaPrimary,
-    ]),
+    wantsPrimary: and([switching, ({ context: { view } }) => view.mayAct && view.eligible && !view.viaPrimary]),
     wantsStandby: and([
       or([detaching, fallback]),
       ({ context: { view } }) => view.mayAct && !view.holds && !view.viaStandby && view.standbyReady,

@@ -71,7 +71,7 @@ const isFlapping = ({ losses, mode }: PairState, policy: Policy): boolean =>
 
 // As constants of the module: looked up by name for every event they cost more than the rest.
 const { standby: STANDBY, ours: OURS, held: HELD, expected: EXPECTED, primary: PRIMARY, compatible: COMPATIBLE } = BIT;
-const { bound: BOUND, carrier: CARRIER, standbyReady: STANDBY_READY, viaPrimary: VIA_PRIMARY } = BIT;
+const { bound: BOUND, carrier: CARRIER, eligible: ELIGIBLE, standbyReady: STANDBY_READY, viaPrimary: VIA_PRIMARY } = BIT;
 const { viaStandby: VIA_STANDBY, leaving: LEAVING, flapping: FLAPPING, mayAct: MAY_ACT, holds: HOLDS } = BIT;
 const { exhausted: EXHAUSTED, attached: ATTACHED, attachable: ATTACHABLE, unjoined: UNJOINED } = BIT;
 const { takingOver: TAKING_OVER, untuned: UNTUNED, strayed: STRAYED, restoring: RESTORING } = BIT;
@@ -106,6 +106,10 @@ export const lookAgain = (bits: number, pair: PairState, policy: Policy): number
 const isReady = (member: Arrived | null, master: Arrived | null): boolean =>
   carries(member) && (master?.facts.up !== false || !enslavedTo(member, master));
 
+/** Asked earlier, the kernel refuses it (EINVAL): the monitor looks now and then, and waits for its updelay. */
+const isEligible = ({ mode, roles: { master, primary } }: PairState): boolean =>
+  mode === 'bond' && enslavedTo(primary, master) && isReady(primary, master) && primary?.facts.slave?.miiUp === true;
+
 /** Computes the packed view anew, and the datapath (into `shown`). */
 export const lookAt = (pair: PairState, policy: Policy, protocolMissing: boolean): number => {
   const { mode, roles, driverFacts } = pair;
@@ -126,6 +130,7 @@ export const lookAt = (pair: PairState, policy: Policy, protocolMissing: boolean
     ((netkvm ? driverFacts?.hasVf === true : enslavedTo(primary, master)) ? ATTACHED : 0) |
     (netkvm && protocolMissing ? 0 : ATTACHABLE) |
     ((netkvm && primary === null ? driverFacts?.vfLink === true : isReady(primary, master)) ? CARRIER : 0) |
+    (isEligible(pair) ? ELIGIBLE : 0) |
     ((netkvm ? driverFacts?.virtioLink === true : isReady(standby, master)) ? STANDBY_READY : 0) |
     (datapath === 'primary' ? VIA_PRIMARY : datapath === 'standby' ? VIA_STANDBY : 0) |
     (mayAct ? MAY_ACT : 0) |

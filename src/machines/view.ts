@@ -1,4 +1,4 @@
-// What the pair's chart sees of the world: twenty-three yes-or-no facts, and nothing else. Guards read them by name; the fold
+// What the pair's chart sees of the world: twenty-four yes-or-no facts, and nothing else. Guards read them by name; the fold
 // keeps them packed in one integer, so that "did anything change?" is one comparison and a transition one table lookup.
 
 export const VIEW_BITS = {
@@ -12,6 +12,7 @@ export const VIEW_BITS = {
   attached: 'The driver has a primary for this MAC (NETKVM), whatever else is bound to it; or it is enslaved.',
   attachable: 'A primary can be attached: the failover protocol is not missing (NETKVM).',
   carrier: 'The primary (and its master, if it has one) is up and has carrier.',
+  eligible: 'A primary with carrier may become the bond’s active member: the bond’s own monitor has seen its link.',
   standbyReady: 'The standby (and its master, if it has one) is up and has carrier.',
   viaPrimary: 'The guest transmits over the primary.',
   viaStandby: 'The guest transmits over the standby.',

@@ -197,8 +197,8 @@ const complaint = ({ mode, bits: before }: World, { leaves, decided, bits }: Fat
   if (!view.mayAct || view.takingOver) return undefined;
   if (mode === 'bond' && view.standbyReady && !view.viaStandby && !(view.primary && view.carrier))
     if (!decided.has('activateStandby')) return 'the standby is ready, and is not made active';
-  if (mode === 'bond' && view.bound && view.carrier && !decided.has('activatePrimary'))
-    return 'a primary with carrier is not made active';
+  if (mode === 'bond' && view.eligible && !decided.has('activatePrimary'))
+    return 'a primary that the bond would take is not made active';
   const usable = view.primary && view.attachable && view.compatible && view.carrier;
   if (mode === 'netkvm' && view.held && !usable && !view.attached && !decided.has('releaseLink'))
     return 'the standby stays held with no usable primary';

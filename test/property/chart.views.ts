@@ -53,6 +53,7 @@ const ON_LINUX: readonly Rule[] = [
   ['losses are forgotten with the primary', (view) => implies(view.flapping, view.primary)],
   ['only an existing standby is transmitted over', (view) => implies(view.viaStandby || view.standbyReady, view.standby)],
   ['only an enslaved primary with carrier transmits', (view) => implies(view.viaPrimary, view.bound && view.carrier)],
+  ['only an enslaved primary with carrier may become active', (view) => implies(view.eligible, view.bound && view.carrier)],
 ];
 
 export const REALISABLE: Readonly<Record<Mode, readonly Rule[]>> = {
@@ -62,7 +63,7 @@ export const REALISABLE: Readonly<Record<Mode, readonly Rule[]>> = {
     ['what has no master that we know is ours if a bond is configured', (view) => view.ours === view.unjoined && !view.mayAct],
     ['a bond is configured for a standby that exists', (view) => implies(view.unjoined, view.standby)],
     ['only what is to be in a bond is taken over', (view) => implies(view.takingOver, view.unjoined)],
-    ['there is no bond to move or prepare anything for', ({ strayed, untuned }) => !strayed && !untuned],
+    ['there is no bond to move or prepare anything for', (view) => !view.strayed && !view.untuned && !view.eligible],
     ['nobody asks for equal MTUs', ({ compatible }) => compatible],
     ['only the standby counts, whatever its master', (view) => !view.viaPrimary && implies(view.standbyReady, view.viaStandby)],
     ['enslaved to the standby’s master, so there is a standby', (view) => implies(view.bound, view.standby)],
@@ -77,7 +78,7 @@ export const REALISABLE: Readonly<Record<Mode, readonly Rule[]>> = {
     ['the trio has a standby and is observed only', ({ standby, ours, mayAct }) => standby && ours && !mayAct],
     ['only a ready standby is transmitted over', (view) => implies(view.viaStandby, view.standbyReady)],
     ['the kernel does not rest from flapping', ({ flapping }) => !flapping],
-    ['net_failover is no bond', ({ unjoined, takingOver, strayed }) => !unjoined && !takingOver && !strayed],
+    ['net_failover is no bond', (view) => !view.unjoined && !view.takingOver && !view.strayed && !view.eligible],
     ['what the kernel has enslaved gets its parameters', (view) => implies(view.untuned, view.bound)],
     ['an enslaved primary has taken the master’s MTU', (view) => implies(!view.compatible, !view.bound)],
     ['the kernel itself takes the primary', (view) => implies(view.bound && view.carrier, view.viaPrimary)],
@@ -101,7 +102,7 @@ export const REALISABLE: Readonly<Record<Mode, readonly Rule[]>> = {
     ['the driver holds links', ({ holds }) => holds],
     [
       'there is no bond on Windows',
-      ({ unjoined, takingOver, strayed, untuned }) => !unjoined && !takingOver && !strayed && !untuned,
+      (view) => !view.unjoined && !view.takingOver && !view.strayed && !view.untuned && !view.eligible,
     ],
     ['only a ready standby is transmitted over', (view) => implies(view.viaStandby, view.standbyReady)],
     ['a held link is no path', (view) => implies(view.held, !view.viaPrimary && !view.viaStandby)],
@@ -143,10 +144,28 @@ const both = [false, true] as const;
 
 /** Facts that are the same in every view of a mode; the rules above say why. */
 const FIXED: Readonly<Record<Mode, Partial<View>>> = {
-  none: { held: false, holds: false, mayAct: false, strayed: false, untuned: false, viaPrimary: false, attachable: true },
-  kernel: { held: false, holds: false, mayAct: false, unjoined: false, takingOver: false, strayed: false, attachable: true },
+  none: {
+    held: false,
+    holds: false,
+    mayAct: false,
+    strayed: false,
+    untuned: false,
+    viaPrimary: false,
+    attachable: true,
+    eligible: false,
+  },
+  kernel: {
+    held: false,
+    holds: false,
+    mayAct: false,
+    unjoined: false,
+    takingOver: false,
+    strayed: false,
+    attachable: true,
+    eligible: false,
+  },
   bond: { held: false, holds: false, unjoined: false, standby: true, ours: true, compatible: true, attachable: true },
-  netkvm: { holds: true, unjoined: false, takingOver: false, strayed: false, untuned: false },
+  netkvm: { holds: true, unjoined: false, takingOver: false, strayed: false, untuned: false, eligible: false },
 };
 
 /** Every value of each field, combined. */
@@ -164,6 +183,8 @@ interface LinuxFields {
   readonly standby: 'none' | 'dead' | 'ready';
   readonly primary: 'none' | 'dead' | 'ready';
   readonly enslaved: boolean;
+  /** The bond's monitor has seen the primary's link. */
+  readonly seen: boolean;
   readonly mtu: 1500 | 9000;
   readonly active: 'nobody' | 'standby' | 'primary';
 }
@@ -173,11 +194,13 @@ const linuxAdapters = (at: LinuxFields): Adapter[] | null => {
   if (at.primary === 'none' && (at.enslaved || at.mtu === 9000 || at.active === 'primary')) return null;
   if (at.standby === 'none' && at.active === 'standby') return null;
   if (at.master !== 'bond' && at.active !== 'nobody') return null;
+  if (at.seen && (at.master !== 'bond' || !at.enslaved)) return null;
   if (at.active === 'primary' && !at.enslaved) return null;
   const member = (name: 'standby' | 'primary') => ({
     up: true,
     carrier: at[name] === 'ready',
-    slave: at.master === 'bond' ? { active: at.active === name, miiUp: at[name] === 'ready' } : null,
+    slave:
+      at.master === 'bond' ? { active: at.active === name, miiUp: name === 'primary' ? at.seen : at.standby === 'ready' } : null,
   });
   const master = at.master === 'none' ? null : 9;
   const masters: Adapter[] =
@@ -209,6 +232,7 @@ const linuxWorlds = () =>
     standby: ['none', 'dead', 'ready'],
     primary: ['none', 'dead', 'ready'],
     enslaved: both,
+    seen: both,
     mtu: [1500, 9000],
     active: ['nobody', 'standby', 'primary'],
   }).flatMap((fields) => {

@@ -178,7 +178,7 @@ describe('bond mode', () => {
     expect(teller.state).toBe('standalone standby standby.unpaired');
   });
 
-  test('acting, it enslaves, waits for carrier and activates', () => {
+  test('acting, it enslaves, waits for carrier and the bond’s own monitor, and activates', () => {
     const teller = paired(acting());
     expect(teller.decided).toEqual(['bindPrimary']);
     expect(teller.pair.pending?.primary).toEqual({
@@ -192,6 +192,8 @@ describe('bond mode', () => {
     teller.conclude('succeeded');
     expect(teller.decided).toEqual(['bindPrimary']);
     teller.tell(changed(4, { carrier: true }));
+    expect(teller.decided).toEqual(['bindPrimary']);
+    teller.tell(changed(4, { slave: { active: false, miiUp: true } }));
     expect(teller.decided).toEqual(['bindPrimary', 'activatePrimary']);
     teller.tell(changed(2, { slave: { active: false, miiUp: true } }), changed(4, { slave: { active: true, miiUp: true } }));
     teller.conclude('succeeded');
@@ -238,7 +240,7 @@ describe('bond mode', () => {
       teller.tell(changed(4, { carrier: false }));
       teller.tell(changed(2, { slave: { active: true, miiUp: true } }), changed(4, { slave: { active: false, miiUp: false } }));
       if (teller.pair.pending !== null) teller.conclude('succeeded');
-      teller.tell(changed(4, { carrier: true }));
+      teller.tell(changed(4, { carrier: true, slave: { active: false, miiUp: true } }));
       if (loss === 3) break;
       teller.tell(changed(2, { slave: { active: false, miiUp: true } }), changed(4, { slave: { active: true, miiUp: true } }));
       if (teller.pair.pending !== null) teller.conclude('succeeded');

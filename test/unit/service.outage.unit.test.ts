@@ -72,6 +72,25 @@ describe('when the log cannot be written', () => {
     expect(verdictOn(dir)).toEqual(SOUND);
   });
 
+  test('a decision is told when the log has it, or memory in its place', async () => {
+    const [dir, world] = [folder(), new World()];
+    const started = await serve(dir, world);
+    const { log } = started.opened;
+    const real: Append = log.append.bind(log);
+    const early: unknown[] = [];
+    log.append = (events, expected) => {
+      const made = events.flatMap(({ type, data }) => (type === 'decision.made' ? [data.id] : []));
+      early.push(...said(started, 'decision').filter(({ id }) => made.includes(String(id))));
+      return real(events, expected);
+    };
+    await until('it has decided', () => said(started, 'outcome').length > 0);
+    log.append = real;
+    const ids = eventsIn(dir, 'decision.made').map(({ data }) => (data as { id: string }).id);
+    expect(early).toEqual([]);
+    expect(said(started, 'decision').map(({ id }) => id)).toEqual(ids);
+    await started.service.stop('test');
+  });
+
   test('a write that was answered by an error and is there all the same is not made twice', async () => {
     const dir = folder();
     const world = lone();

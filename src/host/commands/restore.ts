@@ -24,6 +24,10 @@ const owedIn = ({ guest }: Story, mac: string | null): readonly Obligation[] =>
     .filter((pair) => mac === null || pair.mac === mac)
     .flatMap(({ obligations }) => obligations);
 
+/** Nothing is owed any more, and what gave it back has its outcome. */
+const isGivenBack = (story: Story, mac: string | null): boolean =>
+  owedIn(story, mac).length === 0 && [...story.guest.pairs.values()].every(({ pending }) => pending === null);
+
 /** What is still owed, in words, with what stands in the way. */
 const stillOwed = (story: Story, mac: string | null): string[] => {
   const owed = owedIn(story, mac);
@@ -67,7 +71,7 @@ export const restoreAlone = async ({ platform, place, policy, mac, by, limit_ms 
     if (!(await Promise.race([looked, failed.promise])))
       throw new NetkvmError('wait.timedOut', 'the system could not be looked at');
     service.obey('restore', mac, by);
-    await Promise.race([service.until(({ guest }) => owedIn({ guest } as Story, mac).length === 0, limit_ms), failed.promise]);
+    await Promise.race([service.until((story) => isGivenBack(story, mac), limit_ms), failed.promise]);
     return stillOwed(service.story, mac);
   } finally {
     await service.stop('restore');

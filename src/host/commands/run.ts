@@ -15,6 +15,7 @@ import { operatorHandlers } from '../operator.ts';
 import { type Chosen, choosePlatform } from '../platforms.ts';
 import { Service } from '../service.ts';
 import { statusText, Supervision, type Told } from '../supervision.ts';
+import { Urgency } from '../urgency.ts';
 import type { Settings } from '../settings.ts';
 import { packageVersion } from './version.ts';
 
@@ -140,11 +141,10 @@ const metricsOf = async ({ metricsPort }: Settings, service: Service, meters: Me
 };
 
 /** Without it the service does its work all the same. */
-const hurry = async (priority: number, lines: Lines): Promise<void> => {
-  if (priority === 0 || process.platform !== 'linux') return;
-  const { takeRealTimePriority } = await import('../../adapters/linux/priority.ts');
-  const reason = takeRealTimePriority(priority);
-  if (reason !== null) lines.degraded({ part: 'priority', reason });
+const urgencyOf = async (priority: number, lines: Lines): Promise<Urgency | null> => {
+  if (priority === 0 || process.platform !== 'linux') return null;
+  const { setPriority, hasClock } = await import('../../adapters/linux/priority.ts');
+  return new Urgency(priority, { setPriority, hasClock }, lines);
 };
 
 /** The service manager that started this process, if one did. */
@@ -187,10 +187,10 @@ export const runService = async (args: Arguments, options: RunOptions = {}): Pro
     stateDir: settings.stateDir,
     config: file,
   });
-  await hurry(settings.realtimePriority, lines);
+  const urgency = await urgencyOf(settings.realtimePriority, lines);
   const supervision = await superviseBy(platform, options.told);
   const meters = new Meters();
-  const service = new Service({ platform, ...log, settings, policy, lines, version, host: hostFacts(), supervision, meters });
+  const service = new Service({ platform, ...log, settings, policy, lines, version, host: hostFacts(), supervision, urgency, meters });
   const stopping = new AbortController();
   const stop = (reason: string): void => stopping.abort(reason);
   onHangup(() => (options.endsOnHangup ? stop('SIGHUP') : reload(args, service, lines, settings)));
