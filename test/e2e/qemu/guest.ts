@@ -24,8 +24,9 @@ const STDERR = '/run/netkvm.stderr';
 const IP = '/sbin/ip';
 /** The guest has one slow CPU, and whoever asks takes of it. */
 const ASK_MS = 300;
+/** A process that was killed in the middle of a line is not to spoil the next one's first. */
 const START =
-  `(NODE_NO_WARNINGS=1 node ${PRODUCT}/src/host/netkvm.mjs run --config ${CONFIG} --state-dir ${STATE} --json ` +
+  `echo >>${OUTPUT}; : >>${STDERR}; (NODE_NO_WARNINGS=1 node ${PRODUCT}/src/host/netkvm.mjs run --config ${CONFIG} --state-dir ${STATE} --json ` +
   `>>${OUTPUT} 2>>${STDERR} </dev/null &)`;
 
 export type Line = { readonly event: string; readonly [field: string]: unknown };
@@ -65,6 +66,8 @@ export interface Place {
 export class Guest {
   readonly lab: Lab;
   #pulled = 0;
+  /** Lines that were there when the service was last told to begin. */
+  #served = 0;
 
   constructor(lab: Lab) {
     this.lab = lab;
@@ -96,15 +99,16 @@ export class Guest {
 
   /** Starts the service with this configuration; resolves when it watches. */
   async serve(configuration: string): Promise<void> {
+    this.#served = (await this.lines()).length;
     await this.sh(`cat >${CONFIG} <<'END'\n${configuration}\nEND\n${START}`);
     await this.#watching();
   }
 
   async #watching(): Promise<void> {
     const watches = async (): Promise<boolean> => {
-      const said = await this.sh(`cat ${STDERR} ${OUTPUT}`);
-      if (said !== '' && !said.startsWith('{')) throw new Error(`the service in the guest: ${said}`);
-      return parsed(said).some(({ event }) => event === 'watching');
+      const stderr = await this.sh(`cat ${STDERR}`);
+      if (stderr !== '') throw new Error(`the service in the guest: ${stderr}`);
+      return (await this.#recent()).some(({ event }) => event === 'watching');
     };
     await until('the service watches', watches, { every_ms: ASK_MS });
   }
@@ -112,6 +116,19 @@ export class Guest {
   /** `kill -9`, and at once a new start. */
   async strike(): Promise<void> {
     await this.sh(`kill -9 $(pidof node); ${START}`);
+  }
+
+  /** The same as soon as the service has said that it decided something; without that after some seconds. */
+  async strikeInEffect(): Promise<void> {
+    const decided = `grep -c '"event":"decision"' ${OUTPUT}`;
+    await this.sh(`said=$(${decided}); for i in $(seq 150); do
+      [ "$(${decided})" != "$said" ] && break; usleep 10000
+    done; kill -9 $(pidof node); ${START}`);
+  }
+
+  /** What the service has written since it was last told to begin. */
+  async #recent(): Promise<Line[]> {
+    return (await this.lines()).slice(this.#served);
   }
 
   /** Every line that the service has written, over all its lives. */
@@ -127,7 +144,7 @@ export class Guest {
   /** Waits until the service has taken the standby into its bond. */
   async takenOver(): Promise<void> {
     const taken = async (): Promise<boolean> => {
-      const lines = await this.lines();
+      const lines = await this.#recent();
       const decided = lines.findLast(({ event, kind }) => event === 'decision' && kind === 'takeOver');
       return lines.some(
         ({ event, decision, result }) => event === 'outcome' && decision === decided?.['id'] && result === 'succeeded',
@@ -245,6 +262,11 @@ export class Guest {
       );
   }
 
+  /** The service reads its configuration anew. */
+  async reload(): Promise<void> {
+    await this.sh('kill -HUP $(pidof node)');
+  }
+
   /** One command of the product in the guest, to its end. */
   netkvm(...words: readonly string[]): Promise<string> {
     return this.sh(
@@ -264,6 +286,13 @@ export class Guest {
         ),
       { every_ms: ASK_MS },
     );
+  }
+
+  /** The addresses of the pair that the guest has, each as often as it has it, and how many bonds there are. */
+  async effects(): Promise<{ readonly addresses: readonly string[]; readonly bonds: number }> {
+    const addresses = (await this.sh(`${IP} -o addr show scope global`)).split('\n').filter((line) => line.includes('inet'));
+    const bonds = (await this.sh(`${IP} -br link show type bond`)).split('\n').filter((line) => line !== '');
+    return { addresses: addresses.map((line) => line.split(/\s+/)[3] ?? ''), bonds: bonds.length };
   }
 
   /** Ends the service, pulls the log out, and lets the product’s own commands judge it; `IS_SOUND` is what to expect. */

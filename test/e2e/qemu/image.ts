@@ -23,7 +23,7 @@ import { promisify } from 'node:util';
 
 const HERE = fileURLToPath(new URL('.', import.meta.url));
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
-const CACHE = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'netkvm-failover', 'qemu');
+export const CACHE = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'netkvm-failover', 'qemu');
 
 const MOST_OUTPUT_BYTES = 256 * 1024 * 1024;
 /** A command to its end; its standard output. Errors: what it wrote to standard error. */

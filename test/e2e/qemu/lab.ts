@@ -34,6 +34,8 @@ export const PCI_OF: Readonly<Record<Card, string>> = {
   second: '0000:03:00.0',
 };
 const ROOT_PORTS: Readonly<Record<Card, string>> = { standby: 'port1', primary: 'port2', second: 'port3' };
+/** Without it the guest does not see that QEMU cuts the link of an e1000e. A value a card, in the order in which they come. */
+const SEES_LINKS = `e1000e.IntMode=${Array.from({ length: 32 }, () => 1).join(',')}`;
 /** Slow enough that something can happen while the memory is copied. */
 const SLOW_BYTES = 2 * 1024 * 1024;
 
@@ -100,8 +102,7 @@ export class Lab {
       folder: this.folder,
       launcher: ['setpriv', '--pdeathsig', 'KILL', '--', ...this.network.enter],
       accelerator,
-      // Without it the guest does not see that QEMU cuts the link of an e1000e.
-      boot: bootKernel(kernel, initrd, `e1000e.IntMode=1 ${append}`),
+      boot: bootKernel(kernel, initrd, `${SEES_LINKS} ${append}`),
       devices: [...ports, standby, ...(withPrimary ? [this.#card('primary')] : [])],
       more: [
         ...CARDS.flatMap((card) => ['-netdev', `tap,id=${card},ifname=${tap(side, card)},script=no,downscript=no`]),

@@ -2,15 +2,17 @@
 //   npm run test:qemu -- [--full] [--only TEXT] [--seed N]
 //   npm run test:qemu -- --measure [--quick]
 // --full runs the whole matrix, about an hour where there is no KVM, and writes its result to docs/qemu-matrix.md; --measure
-// takes about a quarter of an hour on a machine with nothing else to do, and writes docs/failover-measured.md.
+// takes about half an hour on a machine with nothing else to do, and writes docs/failover-measured.md. With --only the result
+// of a part joins the kept results of earlier parts.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { missing } from './image.ts';
-import { matrixPage, type Results } from './matrix-page.ts';
+import { Kept } from './kept.ts';
+import { matrixPage, type Results, type Verdict, verdictsIn } from './matrix-page.ts';
 import { measureAll } from './measure-all.ts';
 
 const VITEST = fileURLToPath(new URL('../../../node_modules/vitest/vitest.mjs', import.meta.url));
@@ -46,14 +48,22 @@ const runTests = async (folder: string): Promise<number> => {
     stdio: 'inherit',
   });
   const code = await new Promise<number>((resolve) => tests.once('close', (status) => resolve(status ?? 1)));
-  if (full && only === undefined) writeFileSync(PAGE, matrixPage(JSON.parse(readFileSync(results, 'utf8')) as Results));
+  if (full) writeFileSync(PAGE, pageWith(JSON.parse(readFileSync(results, 'utf8')) as Results));
   return code;
 };
 
-/** A quick run, or a part, is for looking at and not for the page. */
+/** A part joins what is kept of others. */
+const pageWith = (results: Results): string => {
+  const kept = new Kept<Verdict>('matrix');
+  if (only === undefined) kept.forget();
+  kept.keep(verdictsIn(results, { at: new Date().toISOString(), load: loadavg()[0] ?? 0 }));
+  return matrixPage(kept.all());
+};
+
+/** A quick run is for looking at and not for the page; a part joins what is kept of others. */
 const runMeasurements = async (folder: string): Promise<number> => {
-  const page = await measureAll(folder, { quick, only: only ?? '' }, (line) => process.stdout.write(`${line}\n`));
-  if (quick || only !== undefined) process.stdout.write(page);
+  const page = await measureAll(folder, { quick, only }, (line) => process.stdout.write(`${line}\n`));
+  if (quick) process.stdout.write(page);
   else writeFileSync(MEASURED, page);
   return 0;
 };

@@ -1,24 +1,37 @@
 // The result of the full matrix as a page for docs/: which scenario held in which mode, with which primary, killed or not.
 import { execFileSync } from 'node:child_process';
 import { cpus, release } from 'node:os';
+import { type Made, madeWhen } from './kept.ts';
 
 /** As much as is needed of vitest's JSON report. */
 export interface Results {
-  readonly startTime: number;
   readonly testResults: readonly {
     readonly assertionResults: readonly { readonly title: string; readonly status: string; readonly duration?: number | null }[];
   }[];
 }
 
+/** What became of one case. */
+export interface Verdict extends Made {
+  readonly status: string;
+}
+/** By title; cases that did not run are none. */
+export const verdictsIn = ({ testResults }: Results, made: Made): Record<string, Verdict> =>
+  Object.fromEntries(
+    testResults
+      .flatMap(({ assertionResults }) => assertionResults)
+      .filter(({ status }) => status === 'passed' || status === 'failed')
+      .map(({ title, status }) => [title, { ...made, status }]),
+  );
+
 /** Titles are `scenario, mode, primary[, killed]`; others stand in a list of their own. */
 const CASE = /^(.+), (kernel|bond), (e1000e|vmxnet3)(, killed)?$/;
 const MARK: Readonly<Record<string, string>> = { passed: 'holds', failed: '**fails**' };
 
-export const matrixPage = ({ startTime, testResults }: Results): string => {
+export const matrixPage = (verdicts: Readonly<Record<string, Verdict>>): string => {
   const rows = new Map<string, Map<string, string>>();
   const columns = new Set<string>();
   const others: string[] = [];
-  for (const { title, status } of testResults.flatMap(({ assertionResults }) => assertionResults)) {
+  for (const [title, { status }] of Object.entries(verdicts)) {
     const mark = MARK[status] ?? status;
     const [, scenario, mode, model, killed = ''] = CASE.exec(title) ?? [];
     if (scenario === undefined) others.push(`- ${title}: ${mark}`);
@@ -42,7 +55,7 @@ export const matrixPage = ({ startTime, testResults }: Results): string => {
     [
       '# The service in real guests',
       '<!-- Written by `npm run test:qemu -- --full`. -->',
-      `${new Date(startTime).toISOString().slice(0, 10)}, ${host}. After each case the fold equals what the guest’s \`ip\` and sysfs say, the host reaches the guest over IPv4 and IPv6, \`netkvm log verify\` is clean, and \`netkvm replay\` of the log pulled out of the guest has no divergence. In the columns “killed” the service gets SIGKILL in the middle and is started again.`,
+      `${madeWhen(Object.values(verdicts))}, ${host}. After each case the fold equals what the guest’s \`ip\` and sysfs say, the host reaches the guest over IPv4 and IPv6, \`netkvm log verify\` is clean, and \`netkvm replay\` of the log pulled out of the guest has no divergence. In the columns “killed” the service gets SIGKILL in the middle and is started again.`,
       table.join('\n'),
       others.join('\n'),
     ].join('\n\n') + '\n'

@@ -1,11 +1,12 @@
 // All measurements in one run, one guest after the other: what is measured how often, and what is said about it meanwhile.
 import { loadavg } from 'node:os';
+import { Kept } from './kept.ts';
 import { PRIMARIES } from './lab.ts';
-import { measure, type Sample, type Task } from './measure.ts';
-import { measuredPage } from './measure-page.ts';
+import { measure, type Task } from './measure.ts';
+import { type Guests, measuredPage } from './measure-page.ts';
 import { prepare } from './setup.ts';
 import { SYSTEMS } from './systems.ts';
-import { type Timing, timing, type TimingTask } from './timing.ts';
+import { timing, type TimingTask } from './timing.ts';
 
 /** Packets a second each way, and how often each operation is done. */
 const RATES = [
@@ -40,34 +41,28 @@ const timingTasks = (quick: boolean): TimingTask[] =>
 const nameOf = (task: Task): string => `${task.system}${task.native ? ', native hotplug' : ''}, ${task.model}, ${task.rate}/s`;
 const timingNameOf = ({ system, model, pairs }: TimingTask): string => `reaction of ${system}, ${model}, ${pairs} pairs`;
 
-/** The page. What fails is missing from it and named; the rest is worth having. `say` hears of each guest that is done. */
+/** The page, of these results and those that are kept. What fails is named. `say` hears of each guest that is done. */
 export const measureAll = async (
   folder: string,
-  { quick, only }: { readonly quick: boolean; readonly only: string },
+  { quick, only }: { readonly quick: boolean; readonly only: string | undefined },
   say: (line: string) => void,
 ): Promise<string> => {
   const setup = await prepare(folder);
-  const loads = [loadavg()[0] ?? 0];
-  const missing: string[] = [];
-  const one = async <T>(name: string, work: () => Promise<T[]>): Promise<T[]> => {
-    if (!name.includes(only)) return [];
+  const kept = new Kept<Guests>(quick ? 'measured-quickly' : 'measured');
+  if (only === undefined) kept.forget();
+  const one = async (name: string, work: () => Promise<Pick<Guests, 'failure'> & Partial<Guests>>): Promise<void> => {
+    if (!name.includes(only ?? '')) return;
     const from = performance.now();
-    try {
-      const found = await work();
-      say(`${name}: ${Math.round((performance.now() - from) / 1000)} s`);
-      return found;
-    } catch (error) {
-      const [why = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
-      missing.push(`${name}: ${why}`);
-      say(`${name} FAILED: ${error instanceof Error ? error.message : String(error)}`);
-      return [];
-    } finally {
-      loads.push(loadavg()[0] ?? 0);
-    }
+    const found = await work().catch((error: unknown) => ({ failure: error instanceof Error ? error.message : String(error) }));
+    const load = loadavg()[0] ?? 0;
+    kept.keep({ [name]: { samples: [], timings: [], ...found, at: new Date().toISOString(), load } });
+    say(
+      `${name}: ${Math.round((performance.now() - from) / 1000)} s${found.failure === null ? '' : `, FAILED: ${found.failure}`}`,
+    );
   };
-  const samples: Sample[] = [];
-  for (const task of lossTasks(quick)) samples.push(...(await one(nameOf(task), () => measure(setup, task))));
-  const timings: Timing[] = [];
-  for (const task of timingTasks(quick)) timings.push(...(await one(timingNameOf(task), () => timing(setup, task))));
-  return measuredPage({ samples, timings, accelerator: setup.accelerator, loads, missing });
+  for (const task of lossTasks(quick)) await one(nameOf(task), () => measure(setup, task));
+  for (const task of timingTasks(quick))
+    await one(timingNameOf(task), async () => ({ timings: await timing(setup, task), failure: null }));
+  const names = [...lossTasks(quick).map(nameOf), ...timingTasks(quick).map(timingNameOf)];
+  return measuredPage(names, kept.all(), setup.accelerator);
 };

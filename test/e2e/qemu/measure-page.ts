@@ -1,7 +1,8 @@
 // The measurements as a page for docs/: packets lost, and reaction times; nothing here measures.
 import { machine } from '../../bench/page.ts';
+import { type Made, madeWhen } from './kept.ts';
 import type { PrimaryModel } from './lab.ts';
-import { type Operation, OPERATIONS, type Sample } from './measure.ts';
+import { type Measured, type Operation, OPERATIONS, type Sample } from './measure.ts';
 import { type System, SYSTEMS } from './systems.ts';
 import { REACTIONS, type Timing } from './timing.ts';
 
@@ -83,28 +84,35 @@ const reactions = (timings: readonly Timing[]): string => {
   return table(['from the kernel’s message to the effect, ms', 'pairs', 'scripted bond', 'netkvm'], rows);
 };
 
-export interface Measured {
-  readonly samples: readonly Sample[];
+/** What is known of one guest. */
+export interface Guests extends Made, Measured {
   readonly timings: readonly Timing[];
-  readonly accelerator: string;
-  readonly loads: readonly number[];
-  /** What could not be measured, and why. */
-  readonly missing: readonly string[];
 }
 
-export const measuredPage = ({ samples, timings, accelerator, loads, missing }: Measured): string => {
-  const { cpu, cores, kernel, node, load } = machine(loads);
-  const date = new Date().toISOString().slice(0, 10);
+/** What could not be measured, and why. */
+const missingIn = (names: readonly string[], found: Readonly<Record<string, Guests>>): string[] =>
+  names.flatMap((name) => {
+    const guest = found[name];
+    if (guest === undefined) return [`${name}: not run`];
+    const [why = ''] = guest.failure?.split('\n') ?? [];
+    return guest.failure === null ? [] : [`${name}, from here on: ${why}`];
+  });
+
+/** `names` are those of all guests, in the order in which they are shown. */
+export const measuredPage = (names: readonly string[], found: Readonly<Record<string, Guests>>, accelerator: string): string => {
+  const guests = names.flatMap((name) => found[name] ?? []);
+  const { cpu, cores, kernel, node, load } = machine(guests.map((guest) => guest.load));
+  const missing = missingIn(names, found);
   return (
     [
       '# Packets lost in a failover',
       '<!-- Written by `npm run test:qemu -- --measure`. -->',
-      `${date}, QEMU with ${accelerator.split(',')[0] ?? ''}, one virtual CPU; host: Linux ${kernel}, ${cpu}, ${cores} cores, load ${load[0]} at the beginning, at most ${load[1]}; Node ${node} on both sides.`,
-      'The same guest, the same bridge, one run: the kernel’s net_failover; an active-backup bond (miimon 20) with a script that enslaves new primaries, as a udev rule would; and a bond that this service steers. A UDP stream runs both ways all the time. Each figure is minimum / median / maximum of packets lost, from the beginning of the operation until traffic has been on its final path for a while; “in” is towards the guest. In a migration the packets of the guest’s own downtime, as QEMU reports it, are taken off. Goals are given for 1,000 packets a second; at 10,000 the same silence loses ten times as many.',
-      ...sections(samples),
+      `${madeWhen(guests)}, QEMU with ${accelerator.split(',')[0] ?? ''}, one virtual CPU; host: Linux ${kernel}, ${cpu}, ${cores} cores, load ${load[0]} at the beginning, at most ${load[1]}; Node ${node} on both sides.`,
+      'The same guest, the same bridge: the kernel’s net_failover; an active-backup bond (miimon 20) with a script that enslaves new primaries, as a udev rule would; and a bond that this service steers, with `realtimePriority = 20` and its log in the guest’s memory. A UDP stream runs both ways all the time. Each figure is minimum / median / maximum of packets lost, from the beginning of the operation until traffic has been on its final path for a while; “in” is towards the guest. In a migration the packets of the guest’s own downtime, as QEMU reports it, are taken off. Goals are given for 1,000 packets a second; at 10,000 the same silence loses ten times as many.',
+      ...sections(guests.flatMap(({ samples }) => samples)),
       '## Reaction times',
       'Heard inside the guest by a process that the kernel tells first. The script sees no carrier: there the bond’s own polling reacts. With more pairs, the others are at rest.',
-      reactions(timings),
+      reactions(guests.flatMap(({ timings }) => timings)),
       ...(missing.length === 0 ? [] : [`Not measured:\n\n${missing.map((one) => `- ${one}`).join('\n')}`]),
     ].join('\n\n') + '\n'
   );

@@ -4,10 +4,10 @@
 // nothing here fails because of one.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { CONFIGURATION, Guest } from './guest.ts';
+import { Guest } from './guest.ts';
 import { Lab, type LabOptions, type PrimaryModel, type Setup } from './lab.ts';
 import { GUEST, HOST } from './network.ts';
-import { bringUp, type System } from './systems.ts';
+import { bringUp, STEERED, type System } from './systems.ts';
 import { pause } from './vm.ts';
 
 export const OPERATIONS = [
@@ -31,6 +31,11 @@ export interface Sample {
   readonly lost: { readonly in: number; readonly out: number };
   /** Packets of each direction that fell into the guest's own downtime in a migration. */
   readonly downtime: number | null;
+}
+export interface Measured {
+  readonly samples: readonly Sample[];
+  /** Why it ended early. */
+  readonly failure: string | null;
 }
 const PORT = '7007';
 const GUEST_FILE = '/run/meter.jsonl';
@@ -151,16 +156,16 @@ class Bench {
     });
   }
 
-  /** The service ends and gives everything back; a new one takes the running standby over. */
+  /** The service ends and gives everything back; a new one takes the running standby over when it is told to. */
   async #takeOver(): Promise<void> {
     await this.lab.unplug();
     await this.guest.stop();
     await this.guest.netkvm('restore');
+    await this.guest.serve(STEERED);
     await pause(SETTLE_MS);
     await this.#during('takeover', async () => {
-      await this.guest.serve(CONFIGURATION.bond);
+      await this.guest.reload();
       await this.guest.takenOver();
-      await this.guest.rests('fallback', 'standby');
       await pause(SETTLE_MS);
     });
     await this.lab.plug();
@@ -178,8 +183,8 @@ class Bench {
     await this.#takeOver();
   }
 
-  /** All rounds under a stream of `rate` packets a second each way. */
-  async measure(rate: number, runs: number, native: boolean): Promise<Sample[]> {
+  /** All rounds under a stream of `rate` packets a second each way; what came before a round that failed counts. */
+  async measure(rate: number, runs: number, native: boolean): Promise<Measured> {
     const { lab, guest } = this;
     const file = join(lab.folder, 'meter.jsonl');
     const period_us = String(Math.round(1e6 / rate));
@@ -187,10 +192,12 @@ class Bench {
     const meter = lab.network.start(lab.meter, 'udp', HOST.v4, GUEST.v4, PORT, period_us, file);
     try {
       await pause(2 * SETTLE_MS);
-      for (let run = 0; run < runs; run += 1) await this.#round(native);
+      let failure: string | null = null;
+      for (let run = 0; run < runs && failure === null; run += 1)
+        await this.#round(native).catch((error: unknown) => (failure = error instanceof Error ? error.message : String(error)));
       const inside = holesIn(await guest.sh(`cat ${GUEST_FILE}`));
       const outside = holesIn(readFileSync(file, 'utf8'));
-      return this.#windows.map((window) => ({
+      const samples = this.#windows.map((window) => ({
         system: this.#system,
         model: this.#model,
         rate,
@@ -198,6 +205,7 @@ class Bench {
         lost: { in: lostIn(inside, 'sent_ns', window), out: lostIn(outside, 'at_ns', window) },
         downtime: window.downtime_ms === null ? null : Math.round((window.downtime_ms / 1000) * rate),
       }));
+      return { samples, failure };
     } finally {
       meter.kill('SIGTERM');
     }
@@ -210,7 +218,7 @@ export interface Task extends Pick<Sample, 'system' | 'model' | 'rate'> {
   readonly runs: number;
 }
 
-export const measure = async (setup: Setup, { system, model, rate, native, runs }: Task): Promise<Sample[]> => {
+export const measure = async (setup: Setup, { system, model, rate, native, runs }: Task): Promise<Measured> => {
   const bench = await Bench.begin(setup, system, { model, native });
   try {
     return await bench.measure(rate, runs, native);

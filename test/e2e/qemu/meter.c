@@ -4,12 +4,16 @@
 //   meter echo LOCAL PORT                      a TCP server that sends back what it gets
 //   meter tcp PEER PORT PERIOD_MS FILE         a TCP connection with a message each period; reports slow echoes and the end
 //   meter links FILE                           what the kernel says about links, with the instant at which it says it
+//   meter card DEVICE                          its rings, and whether it aggregates what it receives (ethtool has it so)
 // FILE gets a JSON line for each hole and, at SIGTERM, one with the totals. *_ns are CLOCK_REALTIME of who measured.
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/ethtool.h>
 #include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <linux/sockios.h>
+#include <net/if.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
@@ -17,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -237,6 +242,20 @@ static int links(char **word) {
   return fclose(file);
 }
 
+static int card(char **word) {
+  struct ethtool_ringparam rings = {.cmd = ETHTOOL_GRINGPARAM};
+  struct ethtool_value gro = {.cmd = ETHTOOL_GGRO};
+  int fd = socket(AF_INET, SOCK_DGRAM, 0);
+  struct ifreq asked = {0};
+  strncpy(asked.ifr_name, word[0], IFNAMSIZ - 1);
+  asked.ifr_data = (char *)&rings;
+  if (ioctl(fd, SIOCETHTOOL, &asked) < 0) return fail("rings");
+  asked.ifr_data = (char *)&gro;
+  if (ioctl(fd, SIOCETHTOOL, &asked) < 0) return fail("gro");
+  printf("{\"rxRing\":%u,\"txRing\":%u,\"gro\":%s}\n", rings.rx_pending, rings.tx_pending, gro.data ? "true" : "false");
+  return 0;
+}
+
 int main(int count, char **word) {
   struct sigaction end = {.sa_handler = stop};
   sigaction(SIGTERM, &end, NULL);
@@ -245,6 +264,7 @@ int main(int count, char **word) {
   if (count == 4 && strcmp(word[1], "echo") == 0) return echo(word + 2);
   if (count == 6 && strcmp(word[1], "tcp") == 0) return tcp(word + 2);
   if (count == 3 && strcmp(word[1], "links") == 0) return links(word + 2);
-  fprintf(stderr, "meter udp LOCAL PEER PORT PERIOD_US FILE | echo LOCAL PORT | tcp PEER PORT PERIOD_MS FILE | links FILE\n");
+  if (count == 3 && strcmp(word[1], "card") == 0) return card(word + 2);
+  fprintf(stderr, "meter udp LOCAL PEER PORT PERIOD_US FILE | echo LOCAL PORT | tcp PEER PORT PERIOD_MS FILE | links FILE | card DEVICE\n");
   return 2;
 }

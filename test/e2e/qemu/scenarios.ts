@@ -13,6 +13,11 @@ export interface Scenario {
   /** Whether the guest has its primary when the scenario begins; `boots` begins before there are any drivers. */
   readonly begins: 'onPrimary' | 'onStandby' | 'boots';
   readonly native?: boolean;
+  /**
+   * In a bond that we steer there is a path at every moment. Not so where nothing announces the loss: the kernel itself
+   * leaves a primary that it takes away, or that lost its carrier, as the active member for a while.
+   */
+  readonly unbroken?: boolean;
   readonly act: (lab: Lab, guest: Guest, strike: () => Promise<void>) => Promise<void>;
   /** Datapaths from the beginning of the scenario on, and the stage in the end. */
   readonly datapaths: Readonly<Record<Mode, readonly string[]>>;
@@ -26,8 +31,10 @@ const ANNOUNCED_MS = 1500;
 const AWAY_MS = 1500;
 
 /** What an orchestrator does around a migration where QEMU does not know the pair and leaves the primary alone. */
-const parts = async (lab: Lab): Promise<void> => {
-  if (!lab.failover) await lab.unplug();
+const parts = async (lab: Lab, guest: Guest): Promise<void> => {
+  if (lab.failover) return;
+  await guest.netkvm('prepare');
+  await lab.unplug();
 };
 const returns = async (lab: Lab): Promise<void> => {
   if (!lab.failover) await lab.plug();
@@ -55,6 +62,7 @@ export const SCENARIOS: readonly Scenario[] = [
       await lab.plug();
       await strike();
     },
+    unbroken: true,
     datapaths: same(['standby', 'primary']),
     ends: ON_PRIMARY,
   },
@@ -66,6 +74,32 @@ export const SCENARIOS: readonly Scenario[] = [
       await lab.unplug('primary', false);
       await strike();
     },
+    datapaths: same(['primary', 'standby']),
+    ends: same('fallback'),
+  },
+  {
+    name: 'unplug, prepared',
+    modes: ['bond'],
+    begins: 'onPrimary',
+    act: async (lab, guest, strike) => {
+      await guest.netkvm('prepare');
+      await lab.unplug('primary', false);
+      await strike();
+    },
+    unbroken: true,
+    datapaths: same(['primary', 'standby']),
+    ends: same('fallback'),
+  },
+  {
+    name: 'unplug, native hotplug',
+    modes: MODES,
+    begins: 'onPrimary',
+    native: true,
+    act: async (lab, _guest, strike) => {
+      await lab.unplug('primary', false);
+      await strike();
+    },
+    unbroken: true,
     datapaths: same(['primary', 'standby']),
     ends: same('fallback'),
   },
@@ -88,13 +122,14 @@ export const SCENARIOS: readonly Scenario[] = [
     begins: 'onPrimary',
     act: async (lab, guest, strike) => {
       for (const last of [false, true]) {
-        await parts(lab);
+        await parts(lab, guest);
         await lab.migrate(() => (last ? Promise.resolve() : strike()));
         await pause(ANNOUNCED_MS);
         await returns(lab);
         await guest.rests('onPrimary', 'primary');
       }
     },
+    unbroken: true,
     datapaths: same(['primary', 'standby', 'primary', 'standby', 'primary']),
     ends: ON_PRIMARY,
   },
@@ -102,8 +137,9 @@ export const SCENARIOS: readonly Scenario[] = [
     name: 'migration cancelled while memory is copied',
     modes: MODES,
     begins: 'onPrimary',
-    act: async (lab, _guest, strike) => {
-      await parts(lab);
+    unbroken: true,
+    act: async (lab, guest, strike) => {
+      await parts(lab, guest);
       const to = await lab.destination();
       await lab.beginMigration(to, 'active');
       await strike();
@@ -132,8 +168,9 @@ export const SCENARIOS: readonly Scenario[] = [
     name: 'migration failed',
     modes: MODES,
     begins: 'onPrimary',
-    act: async (lab, _guest, strike) => {
-      await parts(lab);
+    unbroken: true,
+    act: async (lab, guest, strike) => {
+      await parts(lab, guest);
       const to = await lab.destination();
       await lab.beginMigration(to, 'active');
       await strike();
