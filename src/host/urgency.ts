@@ -2,7 +2,7 @@
 // announces the primary's own, and moving the traffic in time is a race with the driver, which only a process that is
 // scheduled at once wins. At no other time: where nothing is announced it would only keep a lone CPU from the kernel's own
 // failover, and what starts, looks around or takes over works for long.
-import type { PairState } from '../machines/pair.ts';
+import type { PairState } from '../machines/pair-state.ts';
 import type { Lines } from './lines.ts';
 
 export interface Scheduling {

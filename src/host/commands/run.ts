@@ -190,7 +190,18 @@ export const runService = async (args: Arguments, options: RunOptions = {}): Pro
   const urgency = await urgencyOf(settings.realtimePriority, lines);
   const supervision = await superviseBy(platform, options.told);
   const meters = new Meters();
-  const service = new Service({ platform, ...log, settings, policy, lines, version, host: hostFacts(), supervision, urgency, meters });
+  const service = new Service({
+    platform,
+    ...log,
+    settings,
+    policy,
+    lines,
+    version,
+    host: hostFacts(),
+    supervision,
+    urgency,
+    meters,
+  });
   const stopping = new AbortController();
   const stop = (reason: string): void => stopping.abort(reason);
   onHangup(() => (options.endsOnHangup ? stop('SIGHUP') : reload(args, service, lines, settings)));
