@@ -183,6 +183,16 @@ class Bench {
     await this.#takeOver();
   }
 
+  /** Why it did not come to its end; null if it did. */
+  async #rounds(runs: number, native: boolean): Promise<string | null> {
+    try {
+      for (let run = 0; run < runs; run += 1) await this.#round(native);
+      return null;
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  }
+
   /** All rounds under a stream of `rate` packets a second each way; what came before a round that failed counts. */
   async measure(rate: number, runs: number, native: boolean): Promise<Measured> {
     const { lab, guest } = this;
@@ -192,9 +202,7 @@ class Bench {
     const meter = lab.network.start(lab.meter, 'udp', HOST.v4, GUEST.v4, PORT, period_us, file);
     try {
       await pause(2 * SETTLE_MS);
-      let failure: string | null = null;
-      for (let run = 0; run < runs && failure === null; run += 1)
-        await this.#round(native).catch((error: unknown) => (failure = error instanceof Error ? error.message : String(error)));
+      const failure = await this.#rounds(runs, native);
       const inside = holesIn(await guest.sh(`cat ${GUEST_FILE}`));
       const outside = holesIn(readFileSync(file, 'utf8'));
       const samples = this.#windows.map((window) => ({
