@@ -324,6 +324,9 @@ export type Settlement = (typeof SETTLEMENTS)[number];
 /** How the reason of an outcome begins where somebody else holds a lock that the effect needs (INetCfg); who it is follows. */
 export const LOCK_HELD = 'the write lock is held by ';
 
+/** In the reason of an outcome, between a network manager's name and why it was not told of a bond. */
+export const NOT_TOLD = ' was not told: ';
+
 export const OUTCOMES = ['succeeded', 'failed', 'refused', 'void'] as const;
 
 const MonitorFields = {

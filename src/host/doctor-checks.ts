@@ -163,16 +163,50 @@ const RIVALS: Readonly<Record<string, string>> = {
   dhcpcd: 'dhcpcd',
 };
 
+/** Those that are told of a bond when one is made (docs/service.md). */
+const TOLD = new Set(['NetworkManager', 'systemd-networkd']);
+
 const rivals = ({ configuration, root }: CheckContext): Found => {
-  const found = new Set<string>();
+  const found = new Map<string, string>();
   for (const pid of readdirSync(join(root, 'proc')).filter((name) => /^[0-9]+$/.test(name))) {
     const name = RIVALS[readOr(join(root, 'proc', pid, 'comm'), '').trim()];
-    if (name !== undefined) found.add(`${name} (${pid})`);
+    if (name !== undefined) found.set(`${name} (${pid})`, name);
   }
   if (found.size === 0) return ok('nothing else manages network interfaces');
-  const text = `running: ${[...found].join(', ')}`;
+  const text = `running: ${[...found.keys()].join(', ')}`;
   if (configuration.policy.effects === 'off') return ok(`${text}; no matter while nothing is touched`);
-  return warning(text, 'Tell it to leave the members of the configured pairs alone (unmanaged-devices, Unmanaged=yes).');
+  if ([...found.values()].every((name) => TOLD.has(name))) return ok(`${text}; told of a bond when one is made`);
+  return warning(text, 'Tell it to leave the members of the configured pairs alone: it is not told of a bond.');
+};
+
+/** Whoever configures a member of a net_failover trio or of a bond, as its files below /run say; null when nobody does. */
+const configuredBy = (root: string, name: string): string | null => {
+  const ifindex = readOr(join(root, 'sys/class/net', name, 'ifindex'), '').trim();
+  const networkd = readOr(join(root, 'run/systemd/netif/links', ifindex), '');
+  const file = /^NETWORK_FILE=(.+)$/m.exec(networkd)?.[1];
+  if (file !== undefined && /^ADMIN_STATE=config/m.test(networkd)) return `${name}: systemd-networkd, by ${file}`;
+  const device = readOr(join(root, 'run/NetworkManager/devices', ifindex), '');
+  const connection = /^connection-uuid=(.+)$/m.exec(device)?.[1];
+  if (connection !== undefined && /^managed=true$/m.test(device)) return `${name}: NetworkManager, by connection ${connection}`;
+  return null;
+};
+
+const members = ({ root }: CheckContext): Found => {
+  const folder = join(root, 'sys/class/net');
+  const there = (name: string, file: string): string => readOr(join(folder, name, file), '').trim();
+  const all = (existsSync(folder) ? readdirSync(folder) : []).filter((name) => {
+    const isMember = there(name, 'master/address') === there(name, 'address') && !existsSync(join(folder, name, 'brport'));
+    return isMember && there(name, 'address') !== '';
+  });
+  const taken = all.map((name) => configuredBy(root, name)).filter((one) => one !== null);
+  if (taken.length > 0)
+    return warning(
+      taken.join('; '),
+      'Make it leave the members alone and configure their master (Unmanaged=yes, unmanaged-devices; docs/service.md).',
+    );
+  return ok(
+    all.length === 0 ? 'no interface is a member of a pair yet' : `${all.join(', ')}: configured by nobody but their master`,
+  );
 };
 
 /** A module that is loaded, or that the kernel would load for the first bond (modules.dep, modules.builtin). */
@@ -223,6 +257,7 @@ const LINUX_CHECKS: Readonly<Record<string, (context: CheckContext) => Found | P
   bonding,
   earlySigns,
   rivals,
+  members,
 };
 
 const runOne = async (

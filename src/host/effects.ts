@@ -7,6 +7,12 @@ import type { Decision, DecisionKind, HappeningOf, Policy } from '../events/cata
 /** Effects that may be carried out although their decision is not recorded yet. */
 const TOWARD_A_PATH: ReadonlySet<DecisionKind> = new Set(['activateStandby', 'releaseLink', 'unbindPrimary']);
 
+/** Time for network managers to listen, beside what the effect itself takes: nothing waits for the path meanwhile. */
+const TELLS: ReadonlyMap<DecisionKind, number> = new Map([
+  ['takeOver', 30_000],
+  ['giveBack', 10_000],
+]);
+
 export const voided = (reason: string): Outcome => ({ result: 'void', reason, observed: false });
 
 /** The outcome as an event. */
@@ -37,7 +43,7 @@ export const carryOut = async (
   // What an operator wants back is given back with effects off, too.
   if (policy.effects !== 'on' && (kind !== 'giveBack' || policy.effects === 'dryRun')) return voided(policy.effects);
   if (outage && !TOWARD_A_PATH.has(kind)) return voided('the log cannot be written');
-  const limit_ms = policy.effectLimit_ms + (kind === 'takeOver' ? decision.plan.confirm_ms : 0);
+  const limit_ms = policy.effectLimit_ms + (kind === 'takeOver' ? decision.plan.confirm_ms : 0) + (TELLS.get(kind) ?? 0);
   const limit = new AbortController();
   const { promise: late, resolve } = Promise.withResolvers<Outcome>();
   const cancel = platform.after(limit_ms, () => {

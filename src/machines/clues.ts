@@ -2,14 +2,14 @@
 // followed, frames that leave and never come back, a lock that stands in the way, a function that returned with another MAC.
 // Findings (findings.ts) keeps the spans; here is said whether one holds.
 import type { EventData } from '../events/catalogue.ts';
-import { LOCK_HELD } from '../events/catalogue.ts';
+import { LOCK_HELD, NOT_TOLD } from '../events/catalogue.ts';
 import { globalsOf } from './duties.ts';
 import type { Foldable } from '../events/envelope.ts';
 import type { Guest } from './guest.ts';
 import type { Place } from './history.ts';
 import type { PairState } from './pair-state.ts';
 import type { FindingCode } from './reasons.ts';
-import { type Arrived, type Identity, identityOf, isSame } from './roles.ts';
+import { type Arrived, enslavedTo, type Identity, identityOf, isSame } from './roles.ts';
 import { BIT } from './view.ts';
 
 /** Something that lasts, and whether it does now; or (`point`) something that happened once. */
@@ -66,6 +66,14 @@ const doubleHolders = ({ roles: { master, standby, primary } }: PairState): Arri
   return devices.filter((device) => families.some((isV6) => hasFamily(device, isV6)));
 };
 
+/** Members with addresses below a master without any: frames for them arrive on the master. */
+const grabbed = ({ roles: { master, standby, primary } }: PairState): Arrived[] => {
+  if (master === null || globalsOf(master).length > 0) return [];
+  return [standby, primary].filter(
+    (member): member is Arrived => member !== null && enslavedTo(member, master) && globalsOf(member).length > 0,
+  );
+};
+
 export class Clues {
   readonly #memories = new Map<string, Memory>();
 
@@ -86,6 +94,10 @@ export class Clues {
         return;
       case 'outcome.seen':
         yield lockClue(event.data);
+        if (event.data.reason?.includes(NOT_TOLD) === true) {
+          const { pair, reason } = event.data;
+          yield { code: 'managerNotTold', mac: pair, holds: 'point', after_ms: 0, text: () => reason };
+        }
         return;
       case 'counters.sampled':
         for (const pair of guest.pairs.values()) yield* this.#counted(pair, event.data, at);
@@ -131,6 +143,12 @@ export class Clues {
       const names = holders.map((holder) => `${nameOf(holder)}: ${globalsOf(holder).join(', ')}`).join('; ');
       const words = (lasting: string): string => `more than one device of the pair has addresses (${names}), ${lasting}`;
       yield { code: 'doubleAddresses', mac, holds: holders.length > 0, after_ms: MOVING_MS, text: words };
+    }
+    const taken = grabbed(pair);
+    if (isNews(memory, 'nameGrabbed', taken.length > 0)) {
+      const names = taken.map((member) => `${nameOf(member)}: ${globalsOf(member).join(', ')}`).join('; ');
+      const words = (lasting: string): string => `the addresses are on a member (${names}) and not on its master, ${lasting}`;
+      yield { code: 'nameGrabbed', mac, holds: taken.length > 0, after_ms: MOVING_MS, text: words };
     }
     const over = carrierOf(pair);
     if (!isSame(over, memory.over)) {

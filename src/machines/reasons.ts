@@ -169,6 +169,19 @@ export const FINDINGS = {
     cause: 'A DHCP client or network manager configures a member besides its master, or the primary before it was enslaved.',
     cure: 'Tell that program to leave the members alone; the addresses belong on the master (net_failover, bond) or the standby.',
   },
+  nameGrabbed: {
+    severity: 'error',
+    meaning: 'A member has the IP addresses of the pair, and the master that carries the traffic has none.',
+    cause:
+      'A network manager configures the member: its configuration names it, or it has the name or MAC that the configuration means the master by.',
+    cure: 'Match the master and leave the members out (Unmanaged=yes, unmanaged-devices); `netkvm doctor` names who configured what.',
+  },
+  managerNotTold: {
+    severity: 'warning',
+    meaning: 'A network manager of the guest did not listen when it was told of a bond, or that the bond is gone.',
+    cause: 'The finding’s text has what it said: it does not answer, or the service may not speak to it.',
+    cure: 'Tell it by hand before the lease ends (docs/service.md says what), or set static addresses.',
+  },
   unplugNotDone: {
     severity: 'warning',
     meaning: 'A sign said that the primary is about to leave, and it is still there.',

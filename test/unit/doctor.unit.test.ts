@@ -96,8 +96,46 @@ describe('each check', () => {
     const root = system({ 'proc/77/comm': 'NetworkManager\n', 'proc/78/comm': 'systemd-network\n', 'proc/79/comm': 'sh\n' });
     expect(await check('rivals', {}, root)).toMatchObject({ result: 'ok', text: expect.stringContaining('NetworkManager (77)') });
     expect(await check('rivals', { 'policy.effects': 'on' }, root)).toMatchObject({
+      result: 'ok',
+      text: 'running: NetworkManager (77), systemd-networkd (78); told of a bond when one is made',
+    });
+    const other = system({ 'proc/77/comm': 'NetworkManager\n', 'proc/80/comm': 'connmand\n' });
+    expect(await check('rivals', { 'policy.effects': 'on' }, other)).toMatchObject({
       result: 'warning',
-      text: 'running: NetworkManager (77), systemd-networkd (78)',
+      text: 'running: NetworkManager (77), systemd-networkd (78), connmand (80)',
+    });
+  });
+
+  test('members that a network manager has configured are named, with what configures them', async () => {
+    const mac = '52:54:00:11:22:33\n';
+    const trio = {
+      'sys/class/net/ens3/address': mac,
+      'sys/class/net/ens3nsby/address': mac,
+      'sys/class/net/ens3nsby/ifindex': '3\n',
+      'sys/class/net/ens3nsby/master/address': mac,
+      'sys/class/net/eth9/address': mac,
+      'sys/class/net/eth9/master/address': mac,
+      'sys/class/net/eth9/brport/x': '',
+    };
+    expect(await check('members', {}, system({}))).toMatchObject({
+      result: 'ok',
+      text: 'no interface is a member of a pair yet',
+    });
+    const left = {
+      ...trio,
+      'run/systemd/netif/links/3': 'ADMIN_STATE=unmanaged\n',
+      'run/NetworkManager/devices/3': 'managed=false\n',
+    };
+    expect(await check('members', {}, system(left))).toMatchObject({ result: 'ok', text: expect.stringContaining('ens3nsby: ') });
+    const networkd = 'ADMIN_STATE=configured\nNETWORK_FILE=/etc/systemd/network/50-all.network\n';
+    expect(await check('members', {}, system({ ...trio, 'run/systemd/netif/links/3': networkd }))).toMatchObject({
+      result: 'warning',
+      text: 'ens3nsby: systemd-networkd, by /etc/systemd/network/50-all.network',
+    });
+    const device = '[device]\nmanaged=true\nconnection-uuid=4bc31002\n';
+    expect(await check('members', {}, system({ ...left, 'run/NetworkManager/devices/3': device }))).toMatchObject({
+      result: 'warning',
+      text: 'ens3nsby: NetworkManager, by connection 4bc31002',
     });
   });
 

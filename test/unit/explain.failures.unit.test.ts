@@ -385,6 +385,18 @@ describe('told by hand', () => {
     expect(codes(told(...onStandby, ...more, [20_000, changed(3, { mtu: 1400 })]))).not.toContain('doubleAddresses'),
   );
 
+  test('a member that a network manager configured instead of its master', () => {
+    const grabbed = [6000, address(3, '10.0.0.77/24')] as const;
+    const pair = told(...onStandby, grabbed, [11_000, changed(3, { mtu: 1400 })]);
+    expect(codes(pair)).toEqual(['nameGrabbed']);
+    expect(pair.findings.at(-1)?.text).toBe(
+      'the addresses are on a member (eth3 (0000:01:00.0): 10.0.0.77/24) and not on its master, and it lasts',
+    );
+    expect(pair.todo).toContain(FINDINGS.nameGrabbed.cure);
+    const mended = [9500, address(2, '10.0.0.5/24')] as const;
+    expect(codes(told(...onStandby, grabbed, mended, [11_000, changed(3, { mtu: 1400 })]))).not.toContain('nameGrabbed');
+  });
+
   test('an observer who could act says so', () => {
     const pair = told(
       [0, { type: 'adapter.appeared', data: { ...standby, master: 9, slave: { active: true, miiUp: true } } }],

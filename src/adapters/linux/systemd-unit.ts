@@ -25,7 +25,7 @@ SystemCallFilter=sched_setscheduler
 `;
 
 /** Folders below /run that the network managers read; coexistence files go there. */
-export const RUN_FOLDERS = ['/run/systemd/network', '/run/NetworkManager/conf.d'] as const;
+export const RUN_FOLDERS = ['/run/systemd/network', '/run/systemd/networkd.conf.d', '/run/NetworkManager/conf.d'] as const;
 
 /** Exit codes after which another attempt cannot help: usage, configuration, not permitted (src/events/errors.ts). */
 const NO_RESTART = [2, 6, 8];

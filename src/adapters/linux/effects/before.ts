@@ -4,6 +4,8 @@ import { BEFORE_CHARS_MAX } from '../../../events/catalogue.ts';
 import type { LinkMessage } from '../link-message.ts';
 import { align, attributeEnd, attributeType, ATTRIBUTE_BYTES } from '../netlink-bytes.ts';
 import { hex, unhex } from './entries.ts';
+import type { Notes } from '../coexistence/coexistence.ts';
+import type { Taken } from '../coexistence/neighbour.ts';
 import type { Standing } from './moving.ts';
 import { Stop } from './standing.ts';
 
@@ -27,7 +29,16 @@ export interface Before extends Placed {
   /** Name of the bond. */
   readonly bond: string;
   readonly vlans: readonly Placed[];
+  /** Network managers that were told (coexistence/), and what they need to be told again. */
+  readonly told?: Notes;
 }
+
+/** What network managers need to know of it. */
+export const takenOf = ({ bond, link: { mac, name, ifindex } }: Before): Taken => ({
+  bond,
+  mac: mac ?? '',
+  standby: { name, ifindex },
+});
 
 export const shapeOf = ({ ifindex, name, mac, mtu, up, queueLength, vlan }: LinkMessage): Shape => {
   if (name === undefined || mtu === undefined) throw new Stop('failed', `link ${ifindex} does not say its name and MTU`);
@@ -76,9 +87,14 @@ const isPlaced = (value: unknown): value is Placed => {
   );
 };
 
+const isNotes = (value: unknown): boolean =>
+  isObject(value) &&
+  Object.values(value).every((note) => isObject(note) && Object.values(note).every((text) => typeof text === 'string'));
+
 /** Throws Stop (refused) if it is not what a takeover of this version writes. */
 export const readBefore = (value: unknown): Before => {
-  const fine = isPlaced(value) && isObject(value) && value['version'] === 1 && typeof value['bond'] === 'string';
+  const isOurs = isPlaced(value) && isObject(value) && value['version'] === 1 && typeof value['bond'] === 'string';
+  const fine = isOurs && (value['told'] === undefined || isNotes(value['told']));
   if (fine && Array.isArray(value['vlans']) && value['vlans'].every(isPlaced)) return value as unknown as Before;
   throw new Stop('refused', 'what was before the takeover cannot be read: give the addresses back by hand');
 };

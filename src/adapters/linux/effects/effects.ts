@@ -1,15 +1,16 @@
 // Decisions become requests to the kernel here: one effect at a time for a pair, in the order in which they were decided.
 // The sockets are opened at the first one, so that whoever only observes has none.
-import { type Adapter, type Decision, type DecisionOf, isHosts } from '../../../events/catalogue.ts';
+import { type Adapter, type Decision, type DecisionOf, isHosts, type Obligation } from '../../../events/catalogue.ts';
 import type { Ledger, Outcome } from '../../platform.ts';
-import { readBefore } from './before.ts';
+import { Coexistence } from '../coexistence/coexistence.ts';
+import { readBefore, takenOf } from './before.ts';
 import { Conversation } from './conversation.ts';
 import { Ethtool } from './ethtool.ts';
 import { giveBack } from './give-back.ts';
 import { Members, Windows } from './members.ts';
 import { moveAddresses } from './move-addresses.ts';
 import { alignParameters, giveParametersBack, readParameters } from './parameters.ts';
-import { ALREADY, Stop, SUCCEEDED } from './standing.ts';
+import { ALREADY, Stop } from './standing.ts';
 import { takeOver } from './take-over.ts';
 
 interface Tools {
@@ -21,6 +22,7 @@ interface Tools {
 
 export class LinuxEffects {
   readonly #known: (ifindex: number) => Adapter | undefined;
+  readonly #coexistence = new Coexistence();
   readonly #last = new Map<string, Promise<unknown>>();
   #tools: Tools | null = null;
 
@@ -79,7 +81,7 @@ export class LinuxEffects {
       case 'activateStandby':
         return members.activate(decision.standby, decision.master, signal);
       case 'takeOver':
-        return takeOver(conversation, decision, signal, ledger);
+        return takeOver(conversation, this.#coexistence, decision, signal, ledger);
       case 'giveBack':
         return this.#giveBack(decision, ledger);
       case 'moveAddresses':
@@ -96,6 +98,7 @@ export class LinuxEffects {
     const { conversation, ethtool } = this.#open();
     const owed = ledger.open.find(({ id }) => id === plan.obligation);
     if (owed === undefined) return ALREADY;
+    let gone: Stop | null = null;
     try {
       switch (owed.kind) {
         case 'takeover':
@@ -113,11 +116,22 @@ export class LinuxEffects {
       }
     } catch (error) {
       if (!(error instanceof Stop) || error.outcome.result !== 'void') throw error;
-      ledger.settle(owed.id, 'gone');
-      return { result: 'succeeded', reason: error.message, observed: true };
+      gone = error;
     }
-    ledger.settle(owed.id, 'givenBack');
-    return SUCCEEDED;
+    const said = await this.#release(owed);
+    ledger.settle(owed.id, gone === null ? 'givenBack' : 'gone');
+    return {
+      result: 'succeeded',
+      reason: [...(gone === null ? [] : [gone.message]), ...said].join('; ') || null,
+      observed: gone !== null,
+    };
+  }
+
+  /** Network managers have the standby again. */
+  #release({ kind, before }: Obligation): Promise<string[]> {
+    if (kind !== 'takeover') return Promise.resolve([]);
+    const first = readBefore(before);
+    return this.#coexistence.tell('release', takenOf(first), first.told ?? {});
   }
 
   #open(): Tools {

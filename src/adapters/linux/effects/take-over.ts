@@ -4,11 +4,13 @@
 //   2. one datagram: standby down (its routes go), standby into the bond, neighbours, routes with their own metric
 //   3. what is left on the standby goes
 // Then somebody must answer over the bond, or everything is undone in reverse. Each step compares first: a takeover that
-// an earlier process began is finished from what is found, with what that process wrote down before it began.
+// an earlier process began is finished from what is found, with what that process wrote down before it began. Network managers
+// are told before the bond is made and when it is kept (coexistence/).
 import type { DecisionOf, Obligation } from '../../../events/catalogue.ts';
 import type { Ledger, Outcome } from '../../platform.ts';
+import type { Coexistence } from '../coexistence/coexistence.ts';
 import type { LinkMessage } from '../link-message.ts';
-import { type Before, type Placed, readBefore, recordable, shapeOf } from './before.ts';
+import { type Before, type Placed, readBefore, recordable, shapeOf, takenOf } from './before.ts';
 import type { Conversation } from './conversation.ts';
 import { giveBack } from './give-back.ts';
 import {
@@ -153,6 +155,7 @@ const begin = async (
   decision: TakeOver,
   link: LinkMessage,
   bond: LinkMessage | null,
+  coexistence: Coexistence,
   signal: AbortSignal,
   ledger: Ledger,
 ): Promise<Begun> => {
@@ -160,7 +163,8 @@ const begin = async (
   const earlier = ledger.open.filter(({ kind }) => kind === 'takeover');
   if (bond !== null) refuseUnlessBond(bond, plan.bond);
   if (bond !== null && earlier.length === 0) await refuseUnlessEmpty(conversation, bond, plan.bond);
-  const before = await look(conversation, link, plan.bond);
+  const found = await look(conversation, link, plan.bond);
+  const before = { ...found, told: await coexistence.look(takenOf(found)) };
   const targets = targetsOf(plan, before);
   const answered = await anyAnswers(conversation, targets, link.ifindex, plan.confirm_ms, signal);
   if (signal.aborted) throw new Stop('failed', 'interrupted before anything was changed');
@@ -184,6 +188,7 @@ const refuseUnlessEmpty = async (conversation: Conversation, bond: LinkMessage, 
 
 export const takeOver = async (
   conversation: Conversation,
+  coexistence: Coexistence,
   decision: TakeOver,
   signal: AbortSignal,
   ledger: Ledger,
@@ -197,21 +202,27 @@ export const takeOver = async (
   if (open === undefined && bond !== null && link.master === bond.ifindex) return ALREADY;
   const { owed, before } =
     open === undefined
-      ? await begin(conversation, decision, link, bond, signal, ledger)
+      ? await begin(conversation, decision, link, bond, coexistence, signal, ledger)
       : { owed: open, before: await rest(conversation, bond, readBefore(open.before), link) };
+  const first = readBefore(owed.before);
+  const tell = (step: 'before' | 'after' | 'release'): Promise<string[]> =>
+    coexistence.tell(step, takenOf(first), first.told ?? {});
+  const said = await tell('before');
   try {
-    await carryOut(conversation, decision, link, before, targetsOf(plan, readBefore(owed.before)), signal);
-    return SUCCEEDED;
+    await carryOut(conversation, decision, link, before, targetsOf(plan, first), signal);
+    said.push(...(await tell('after')));
+    return { ...SUCCEEDED, reason: [...new Set(said)].join('; ') || null };
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     try {
-      await giveBack(conversation, readBefore(owed.before));
+      await giveBack(conversation, first);
     } catch (failure) {
       throw new Stop(
         'failed',
         `${why}; and it could not be undone: ${failure instanceof Error ? failure.message : String(failure)}`,
       );
     }
+    await tell('release');
     ledger.settle(owed.id, 'undone');
     throw new Stop(error instanceof Stop ? error.outcome.result : 'failed', `${why}; undone`);
   }
