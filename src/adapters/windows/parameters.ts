@@ -25,15 +25,13 @@ const valuesOf = (key: RegistryKey): Record<string, string> =>
     }),
   );
 
-/** Refusals of Windows in the words of the commands. */
-const inOurWords = <T>(act: () => T): T => {
-  try {
-    return act();
-  } catch (error) {
+/** What `act` gives; refusals of Windows in the words of the commands. */
+const asked = <T>(act: () => T): Promise<T> =>
+  new Promise<T>((resolve) => resolve(act())).catch((error: unknown) => {
     if (!(error instanceof Win32Error)) throw error;
-    throw new NetkvmError(error.isDenied ? 'parameter.notPermitted' : 'parameter.refused', `${error.message}.`, { cause: error });
-  }
-};
+    const code = error.isDenied ? 'parameter.notPermitted' : 'parameter.refused';
+    throw new NetkvmError(code, `${error.message}.`, { cause: error });
+  });
 
 const readKeys = (path: string): { readonly keys: readonly InfKey[]; readonly stored: Readonly<Record<string, string>> } => {
   const keys = withKey(`${path}\\Ndi\\Params`, (params) =>
@@ -53,59 +51,57 @@ export class WindowsParameters implements ParameterStore {
   readonly needsRestart = true;
 
   devices(): Promise<readonly ParameterDevice[]> {
-    return Promise.resolve(
-      inOurWords(() => {
-        const rows = interfaces();
-        return networkDevices()
-          .filter(({ instanceId }) => /VEN_.*DEV_/i.test(instanceId))
-          .map(({ instanceId, description, friendlyName, location, uiNumber, softwareKey, guid }) => {
-            const row = rows.find((one) => one.guid === guid);
-            return {
-              id: instanceId,
-              name: friendlyName ?? description,
-              description,
-              location: location ?? '',
-              busNumber: uiNumber ?? 0,
-              key: softwareKey ?? '',
-              mac: row?.mac ?? null,
-              mtu: row?.mtu ?? null,
-              master: null,
-            };
-          });
-      }),
-    );
+    return asked(() => {
+      const rows = interfaces();
+      return networkDevices()
+        .filter(({ instanceId }) => /VEN_.*DEV_/i.test(instanceId))
+        .map(({ instanceId, description, friendlyName, location, uiNumber, softwareKey, guid }) => {
+          const row = rows.find((one) => one.guid === guid);
+          return {
+            id: instanceId,
+            name: friendlyName ?? description,
+            description,
+            location: location ?? '',
+            busNumber: uiNumber ?? 0,
+            key: softwareKey ?? '',
+            mac: row?.mac ?? null,
+            mtu: row?.mtu ?? null,
+            master: null,
+          };
+        });
+    });
   }
 
   parameters({ key }: ParameterDevice): Promise<readonly Parameter[]> {
-    if (key === '') return Promise.resolve([]);
-    const { keys, stored } = inOurWords(() => readKeys(key));
-    const lower = new Map(Object.entries(stored).map(([name, value]) => [name.toLowerCase(), value]));
-    return Promise.resolve(keys.map((one) => readInfParameter(one, lower.get(one.name.toLowerCase()) ?? null)));
+    return asked(() => {
+      if (key === '') return [];
+      const { keys, stored } = readKeys(key);
+      const lower = new Map(Object.entries(stored).map(([name, value]) => [name.toLowerCase(), value]));
+      return keys.map((one) => readInfParameter(one, lower.get(one.name.toLowerCase()) ?? null));
+    });
   }
 
   write({ key: path }: ParameterDevice, { name }: Parameter, value: string | null): Promise<void> {
-    const after = inOurWords(() =>
-      withKey(
+    return asked(() => {
+      const access = ACCESS.read | ACCESS.write;
+      const after = withKey(
         path,
         (key) => {
           if (value === null) key.remove(name);
           else key.setText(name, value);
           return { value: key.text(name) };
         },
-        ACCESS.read | ACCESS.write,
-      ),
-    );
-    if (after === null) throw new NetkvmError('parameter.refused', `the key ${path} is gone.`);
-    if (after.value !== value)
-      throw new NetkvmError(
-        'parameter.refused',
-        `${name} reads back as ${after.value ?? 'nothing'}, not as ${value ?? 'nothing'}.`,
+        access,
       );
-    return Promise.resolve();
+      if (after === null) throw new NetkvmError('parameter.refused', `the key ${path} is gone.`);
+      if (after.value === value) return;
+      const words = `${name} reads back as ${after.value ?? 'nothing'}, not as ${value ?? 'nothing'}.`;
+      throw new NetkvmError('parameter.refused', words);
+    });
   }
 
   restart({ id }: ParameterDevice): Promise<'done' | 'rebootRequired'> {
-    return Promise.resolve(inOurWords(() => restartDevice(id)));
+    return asked(() => restartDevice(id));
   }
 
   close(): Promise<void> {

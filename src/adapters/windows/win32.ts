@@ -37,9 +37,13 @@ export const once = <T>(make: () => T): (() => T) => {
   return () => (made ??= { value: make() }).value;
 };
 
+const libraries = new Map<string, Library>();
+/** The same library each time, whatever else of this name is loaded meanwhile. */
 export const load = (name: string): Library => {
   try {
-    return koffi.load(name);
+    const library = libraries.get(name) ?? koffi.load(name);
+    libraries.set(name, library);
+    return library;
   } catch (error) {
     throw new NetkvmError('platform.unsupported', `${name} cannot be loaded: ${(error as Error).message}`, { cause: error });
   }

