@@ -126,7 +126,11 @@ export const ERRORS = {
     'Run it as root, on Windows as administrator.',
   ),
   'parameter.refused': entry('refused', 'The system did not do what it was asked for.', 'The message says why.'),
-  'service.notPermitted': entry('notPermitted', 'The system’s services can be changed by root only.', 'Run it as root.'),
+  'service.notPermitted': entry(
+    'notPermitted',
+    'The system’s services can be changed by root, or an administrator, only.',
+    'Run it as root; on Windows elevated.',
+  ),
   'service.noManager': entry(
     'refused',
     'No systemd runs this system, so that it cannot run the service.',
@@ -135,7 +139,7 @@ export const ERRORS = {
   'service.refused': entry(
     'refused',
     'The service manager did not do what it was asked for.',
-    'See `systemctl status netkvm-failover` and `journalctl -u netkvm-failover`.',
+    'See `systemctl status netkvm-failover` and `journalctl -u netkvm-failover`; on Windows the event log.',
   ),
   'kurrentdb.missing': entry(
     'refused',

@@ -57,15 +57,13 @@ const defaultStateDir = (at: Surroundings): string => {
 
 /**
  * The socket of the system's service is where systemd makes it a folder, and where a read-only disk does no harm. On Windows
- * it is a named pipe, which only administrators, the system and whoever made it may write to (its default descriptor).
+ * it is a named pipe, which only administrators, the system and whoever made it may write to (its default descriptor); its
+ * name follows from the folder of the log.
  */
 const defaultSocket = (stateDir: string, at: Surroundings): string => {
-  const isSystems = stateDir === defaultStateDir(at);
-  if (at.platform === 'win32') {
-    const own = createHash('sha256').update(stateDir.toLowerCase()).digest('hex').slice(0, 12);
-    return `\\\\.\\pipe\\netkvm-failover${isSystems ? '' : `-${own}`}`;
-  }
-  return join(at.uid === 0 && isSystems ? '/run/netkvm-failover' : stateDir, 'control.sock');
+  if (at.platform === 'win32')
+    return `\\\\.\\pipe\\netkvm-failover-${createHash('sha256').update(stateDir.toLowerCase()).digest('hex').slice(0, 12)}`;
+  return join(at.uid === 0 && stateDir === defaultStateDir(at) ? '/run/netkvm-failover' : stateDir, 'control.sock');
 };
 
 /** The file's text; null when it does not exist. Errors: `config.unreadable`, `config.syntax` (not UTF-8). */

@@ -44,7 +44,7 @@ export const SETTINGS: { readonly [K in keyof Settings]: Setting } = {
   controlSocket: {
     initial: '',
     meaning:
-      'Socket on which the service answers status, monitor and wait. Empty: /run/netkvm-failover/control.sock for the log of the system’s service, otherwise control.sock in the folder of the log; a named pipe on Windows.',
+      'Socket on which the service answers status, monitor and wait. Empty: /run/netkvm-failover/control.sock for the log of the system’s service, otherwise control.sock in the folder of the log; on Windows a named pipe, named after that folder.',
   },
   logLevel: { initial: 'info', meaning: 'Least severity of the lines that the service writes about itself.' },
   survey_ms: {

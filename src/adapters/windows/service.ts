@@ -62,7 +62,8 @@ const inOurWords = async <T>(act: () => T | Promise<T>): Promise<T> => {
 };
 
 /** As CommandLineToArgvW takes it apart: no path of ours holds a quote. */
-const commandOf = ({ node, script }: Program): string => `"${node}" "${script}" run --service`;
+const commandOf = ({ node, script }: Program, stateDir: string): string =>
+  `"${node}" "${script}" run --service --state-dir "${stateDir}"`;
 
 const definitionOf = (command: string): ServiceDefinition => ({
   name: SERVICE_NAME,
@@ -96,14 +97,16 @@ export interface WindowsServiceOptions {
   readonly program: Program;
   /** Folder of configuration and log. */
   readonly dataDir: string;
+  /** Folder of the log: the service must not depend on what its environment says. */
+  readonly stateDir: string;
 }
 
 export class WindowsService implements Installation {
   readonly #command: string;
   readonly #dataDir: string;
 
-  constructor({ program, dataDir }: WindowsServiceOptions) {
-    this.#command = commandOf(program);
+  constructor({ program, dataDir, stateDir }: WindowsServiceOptions) {
+    this.#command = commandOf(program, stateDir);
     this.#dataDir = dataDir;
   }
 

@@ -40,7 +40,7 @@ const open = async (asking = false): Promise<Installation> => {
     }
     case 'win32': {
       const { WindowsService } = await import('../../adapters/windows/service.ts');
-      return new WindowsService({ program: thisProgram(), dataDir: dirname(defaultFile()) });
+      return new WindowsService({ program: thisProgram(), dataDir: dirname(defaultFile()), stateDir: stateDir(asking) });
     }
     default:
       throw new NetkvmError('platform.unsupported', `on ${process.platform} the service cannot be installed`);

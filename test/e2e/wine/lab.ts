@@ -41,7 +41,7 @@ const LINKED = [
 /** Where the lab is: a folder per checkout, or the one that NETKVM_WINE_DIR names. */
 export const LAB =
   process.env['NETKVM_WINE_DIR'] ?? join(tmpdir(), `netkvm-wine-${createHash('sha256').update(ROOT).digest('hex').slice(0, 8)}`);
-const BIN = join(LAB, 'bin');
+export const BIN = join(LAB, 'bin');
 /** A copy of node.exe with doubles of libraries that Wine has, and that do too little there. */
 const BESIDE = join(BIN, 'beside-node');
 export const PROJECT = join(LAB, 'project');
@@ -172,6 +172,9 @@ export class Wine {
     if (!existsSync(join(prefix, 'system.reg'))) {
       // The first session of a new prefix cannot start drivers of ours.
       wine.#sync('wineboot', ['-i']);
+      // Windows gives a service 30 s to report; Wine 10, which a busy machine needs for Node alone.
+      const control = 'HKLM\\SYSTEM\\CurrentControlSet\\Control';
+      wine.#sync('wine', ['reg', 'add', control, '/v', 'ServicesPipeTimeout', '/d', '60000', '/f']);
       wine.#server('-k');
     }
     for (const name of readdirSync(BIN).filter((file) => /\.(dll|sys)$/.test(file)))
@@ -205,6 +208,10 @@ export class Wine {
     if (flag === '-k') this.#sync('wineserver', ['-w']);
   }
 
+  /** A file of drive C as this machine knows it. */
+  path(inDriveC: string): string {
+    return join(this.prefix, 'drive_c', inDriveC);
+  }
   /** A command of Linux in the prefix's network: `ip link …`. */
   ip(...args: string[]): void {
     execFileSync('nsenter', this.#inside(['ip', ...args]), { stdio: ['ignore', 'pipe', 'pipe'] });
