@@ -24,7 +24,8 @@ export const STATES = ['holds', 'modelled: Windows', 'modelled: host', 'not writ
 export const STATE_MEANINGS: Readonly<Record<(typeof STATES)[number], string>> = {
   holds: 'The code that is shipped does it, in a simulated guest or by itself.',
   'modelled: Windows': 'The machine and the service do it in a simulated Windows guest; the adapter for Windows is not written.',
-  'modelled: host': 'The guest’s part is seen with a simulated hypervisor; the host role is not written.',
+  'modelled: host':
+    'Each side is tried by its own fold: the guest’s beside a simulated hypervisor, the host’s told what QEMU, VF and guest say.',
   'not written': 'The part of the product in which it would happen does not exist, so there is nothing to try.',
 };
 

@@ -1,9 +1,19 @@
-// Faults 41 to 52: what the hypervisor does, or fails to do, around a migration. The guest's part is what is shown: the
-// host role is not written, and what it will have to do is named beside each.
+// Faults 41 to 52: what the hypervisor does, or fails to do, around a migration: the guest's part beside a simulated
+// hypervisor, the host role's part in hosts.ts.
 import { deepEqual, equal, ok } from 'node:assert/strict';
 import type { Migration } from '../../src/adapters/simulated/hypervisor.ts';
 import { add, at, FOREIGN_MAC, migration, nic, OTHER_MAC } from '../../src/adapters/simulated/script.ts';
 import { bondOnly, type Fault, GUESTS, type Life, live, plug, standby, trioOnly, truths } from './given.ts';
+import {
+  endlessIsTold,
+  macIsReadBack,
+  macStaysUntilHidden,
+  pausedIsTold,
+  refusalCancels,
+  staleEntriesGo,
+  takenBackInReverse,
+  wrongMacIsMended,
+} from './hosts.ts';
 import { MAC } from '../given.ts';
 
 const back = { carrierDelay_ms: 200 };
@@ -61,28 +71,35 @@ export const MIGRATION_FAULTS: readonly Fault[] = [
     number: 41,
     name: 'guest-paused',
     scenario: 'A migration begins while the guest is paused, so that it cannot give the primary up; QEMU gives up after 30 s.',
-    expectation: 'The guest stays on its primary all the time.',
+    expectation: 'The guest stays on its primary all the time, and the host says at once that it is paused.',
     state: 'modelled: host',
-    missing: 'the warning before, and the offer to resume or cancel',
-    check: () => stays({}),
+    check: async () => {
+      await stays({});
+      pausedIsTold();
+    },
   },
   {
     number: 42,
     name: 'no-answer-to-the-unplug',
     scenario: 'The guest never answers the unplug (no driver, still booting), and the migration is cancelled.',
-    expectation: 'The primary is untouched and has its MAC.',
+    expectation:
+      'The primary is untouched and has its MAC; after a limit an alarm, and the migration is cancelled if the policy says so.',
     state: 'modelled: host',
-    missing: 'the alarm when wait-unplug takes too long, and the cancel',
-    check: () => stays({ ends: 'cancelledWhileWaiting' }),
+    check: async () => {
+      await stays({ ends: 'cancelledWhileWaiting' });
+      endlessIsTold();
+    },
   },
   {
     number: 43,
     name: 'unplug-refused',
     scenario: 'The guest refuses the unplug, and the migration fails.',
-    expectation: 'The primary is kept, and nothing is decided.',
+    expectation: 'The primary is kept; the guest decides nothing, and the host cancels if the policy says so.',
     state: 'modelled: host',
-    missing: 'cancelling on DEVICE_UNPLUG_GUEST_ERROR',
-    check: () => stays({ ends: 'fails' }),
+    check: async () => {
+      await stays({ ends: 'fails' });
+      refusalCancels();
+    },
   },
   {
     number: 44,
@@ -90,8 +107,8 @@ export const MIGRATION_FAULTS: readonly Fault[] = [
     scenario: 'The primary is asked to leave and is still there for 70 ms.',
     expectation: 'A sign shows as detaching; that the primary is gone is said only when it is, and its MAC stays until then.',
     state: 'modelled: host',
-    missing: 'keeping the VF’s MAC until the guest has let it go',
     check: async () => {
+      macStaysUntilHidden();
       let there: unknown;
       const life = await live({
         actions: [...trioOnly, plug(1000), migrate(8000)],
@@ -110,8 +127,10 @@ export const MIGRATION_FAULTS: readonly Fault[] = [
     scenario: 'The migration is cancelled while it waits for the unplug, and QEMU plugs the primary in again.',
     expectation: 'The guest takes it back, and says that it was not migrated.',
     state: 'modelled: host',
-    missing: 'restoring the MAC before the primary comes back',
-    check: () => returns({ ends: 'cancelledWhileWaiting' }, false),
+    check: async () => {
+      await returns({ ends: 'cancelledWhileWaiting' }, false);
+      takenBackInReverse('cancelling');
+    },
   },
   {
     number: 46,
@@ -119,8 +138,10 @@ export const MIGRATION_FAULTS: readonly Fault[] = [
     scenario: 'The migration fails after the primary has left.',
     expectation: 'The guest takes it back, and says that it was not migrated.',
     state: 'modelled: host',
-    missing: 'taking back the FDB entry and the MAC, in reverse order',
-    check: () => returns({ ends: 'fails', takes_ms: 3000 }, false),
+    check: async () => {
+      await returns({ ends: 'fails', takes_ms: 3000 }, false);
+      takenBackInReverse('failed');
+    },
   },
   {
     number: 47,
@@ -128,8 +149,10 @@ export const MIGRATION_FAULTS: readonly Fault[] = [
     scenario: 'The primary comes back with MAC zero.',
     expectation: 'It is not paired and not touched; a finding names it, and the standby carries.',
     state: 'modelled: host',
-    missing: 'setting the MAC and plugging it again',
-    check: async () => void (await unpaired('00:00:00:00:00:00')),
+    check: async () => {
+      await unpaired('00:00:00:00:00:00');
+      wrongMacIsMended();
+    },
   },
   {
     number: 48,
@@ -137,8 +160,8 @@ export const MIGRATION_FAULTS: readonly Fault[] = [
     scenario: 'The host’s attempt to set the VF’s MAC was ignored; it is plugged in with a foreign one, and later rightly.',
     expectation: 'The foreign one is left alone and named; the right one is paired.',
     state: 'modelled: host',
-    missing: 'reading the VF’s MAC back, and trying again',
     check: async () => {
+      macIsReadBack();
       await unpaired(FOREIGN_MAC);
       const repaired = [at(20_000, { do: 'remove', id: 'primary' }), plug(21_000)];
       const actions = [...bondOnly, plug(1000), migrate(8000, { primary: { ...back, mac: FOREIGN_MAC } }), ...repaired];
@@ -151,8 +174,8 @@ export const MIGRATION_FAULTS: readonly Fault[] = [
     name: 'stale-fdb-entries',
     scenario: 'The host’s agent dies between adding FDB entries and removing them.',
     expectation: 'Its next run lists its own entries from the log and removes those whose migration is over.',
-    state: 'not written',
-    check: null,
+    state: 'modelled: host',
+    check: () => Promise.resolve(staleEntriesGo()),
   },
   {
     number: 50,
