@@ -1,11 +1,12 @@
-// A quick first judge of mutants, in one process: Stryker's own mutants of the fold, all in the code at once and switched on
-// one after the other, against the recorded lives and captures and what they are known to tell (test/unit/lives.unit and
-// captures.unit ask the same). What differs, throws, or does not end is killed, at about a tenth of what a run of Stryker
-// costs; what survives here is left to Stryker: `node test/mutation/quick.ts FILE…` prints the ranges for its --mutate.
+// A quick judge of mutants, in one process: Stryker's own mutants of the named files, all in the code at once and switched on
+// one after the other, before the tests that Stryker would run (files.ts), at a tenth of what Stryker needs. What fails, or
+// does not end, is killed; what survives is printed as ranges, for a look and for Stryker's --mutate.
+// `ROOM=events node test/mutation/quick.ts FILE…`
 //
-// It works in a copy of the project that it makes (and takes away), since it writes the mutants into it. The chart itself is
-// read once by xstate when it is loaded, and the table remembers its answers: chart.ts and chart-table.ts are Stryker's alone.
-import { spawnSync } from 'node:child_process';
+// It works in a copy of the project that it makes (and takes away), since it writes the mutants into it. What runs while a
+// file is loaded cannot be switched on later: such a mutant gets a process of its own. That is all of chart.ts, whose chart
+// xstate reads once and chart-table.ts remembers: `--alone` does so for every mutant.
+import { spawn } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -13,7 +14,9 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const COPIED = ['package.json', 'src', 'replay', 'test'];
+const COPIED = ['package.json', 'src', 'replay', 'test', 'docs', 'README.md', 'ARCHITECTURE.md'];
+/** A judge that says nothing for so long hangs in a loop that the mutant made. */
+const SILENCE_MS = 60_000;
 
 interface Mutant {
   readonly id: string;
@@ -42,28 +45,63 @@ const instrument = async (names: readonly string[], dir: string): Promise<Mutant
   return made.mutants as Mutant[];
 };
 
+/** Runs the judge, and gives what it said of each mutant; one that hangs in a loop that a mutant made is ended. */
+const run = async (cwd: string, ...words: string[]): Promise<Map<string, string>> => {
+  const said = new Map<string, string>();
+  const child = spawn(process.execPath, ['test/mutation/quick-judge.ts', ...words], {
+    cwd,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let torn = '';
+  let silence: NodeJS.Timeout | undefined;
+  const listen = (): void => {
+    clearTimeout(silence);
+    silence = setTimeout(() => child.kill('SIGKILL'), SILENCE_MS);
+  };
+  listen();
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    listen();
+    const lines = (torn + text).split('\n');
+    torn = lines.pop() ?? '';
+    for (const [id = '', killer = ''] of lines.map((line) => line.split('\t'))) said.set(id, killer);
+  });
+  await new Promise((resolve) => child.once('close', resolve));
+  clearTimeout(silence);
+  return said;
+};
+
+/** What killed each mutant; nothing for a survivor. */
+const judge = async (cwd: string, ids: readonly string[]): Promise<Map<string, string>> => {
+  const killers = new Map<string, string>();
+  for (let left = ids; left.length > 0; left = ids.filter((id) => !killers.has(id))) {
+    writeFileSync(join(cwd, 'mutants.json'), JSON.stringify(isAlone ? [] : left));
+    for (const [id, killer] of await run(cwd)) killers.set(id, killer);
+    if (isAlone) for (const id of ids) killers.set(id, 'static');
+    const stuck = ids.find((id) => !killers.has(id));
+    if (stuck !== undefined) killers.set(stuck, 'it does not end');
+  }
+  for (const [id, killer] of killers) if (killer === 'static') killers.set(id, (await run(cwd, id)).get(id) ?? 'it does not end');
+  return killers;
+};
+
 const rangeOf = ({ fileName, location: { start, end } }: Mutant): string =>
   `${fileName}:${start.line + 1}:${start.column}-${end.line + 1}:${end.column}`;
 
-const names = process.argv.slice(2);
+const isAlone = process.argv.includes('--alone');
+const names = process.argv.slice(2).filter((word) => word !== '--alone');
 if (names.length === 0) throw new Error('which files?');
 const dir = mkdtempSync(join(tmpdir(), 'netkvm-mutants-'));
 try {
   for (const name of COPIED) cpSync(join(ROOT, name), join(dir, name), { recursive: true });
   symlinkSync(join(ROOT, 'node_modules'), join(dir, 'node_modules'));
   const mutants = await instrument(names, dir);
-  writeFileSync(join(dir, 'mutants.json'), JSON.stringify(mutants.map(({ id }) => id)));
-  const { status, stdout } = spawnSync(process.execPath, ['test/mutation/quick-judge.ts'], {
-    cwd: dir,
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'inherit'],
-    maxBuffer: 1 << 28,
-  });
-  if (status !== 0) throw new Error(`the judge ended with ${status}`);
-  const survivors = new Set(JSON.parse(stdout) as string[]);
+  const killers = await judge(
+    dir,
+    mutants.map(({ id }) => id),
+  );
   for (const name of names) {
     const own = mutants.filter(({ fileName }) => fileName === name);
-    const left = own.filter(({ id }) => survivors.has(id));
+    const left = own.filter(({ id }) => (killers.get(id) ?? '') === '');
     console.error(`${name}: ${own.length} mutants, ${own.length - left.length} killed here, ${left.length} left`);
     for (const mutant of left) console.log(rangeOf(mutant), mutant.mutatorName);
   }

@@ -1,0 +1,40 @@
+// The tests that judge mutants: those that run in this process within seconds, for each of the two rooms the ones that touch
+// it, the quickest first, since the first failure ends a mutant. Real processes, namespaces and the long simulation are left
+// out: each mutant would cost minutes.
+const EVENTS = [
+  'unit/events.unit',
+  'unit/recording.format.unit',
+  'unit/log.verify.unit',
+  'unit/recording.pseudonyms.unit',
+  'unit/captures.unit',
+  'unit/docs.unit',
+  'unit/config.unit',
+  'unit/recording.unit',
+  'property/recording.property',
+];
+const MACHINES = [
+  'unit/netkvm-state.unit',
+  'unit/lives.unit',
+  'unit/roles.unit',
+  'unit/story.unit',
+  'unit/pair.unit',
+  'unit/pair.found.unit',
+  'unit/pair.owed.unit',
+  'unit/pair.duties.unit',
+  'unit/hosted.unit',
+  'unit/log.verify.unit',
+  'unit/captures.unit',
+  'unit/docs.unit',
+  'unit/faults.unit',
+  'unit/explain.failures.unit',
+  'unit/service.obligations.unit',
+  'unit/service.decisions.unit',
+  'mutation/lives',
+];
+/** The walk over the whole chart, and folds with xstate beside the table, take ten seconds: for the chart alone. */
+const CHART = ['property/fold.property', 'property/chart.model'];
+
+export const filesFor = (room: string | undefined): string[] => {
+  const names = room === 'events' ? EVENTS : room === 'chart' ? [...MACHINES, ...CHART] : MACHINES;
+  return names.map((name) => `test/${name}.test.ts`);
+};
