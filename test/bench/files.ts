@@ -38,7 +38,7 @@ export const inFolder = async <T>(work: (folder: string) => Promise<T> | T): Pro
 };
 
 /** A log of `count` events. */
-export const makeLog = (folder: string, count: number): void => {
+export const makeLog = (folder: string, count: number, events: Iterable<Foldable> = story(count)): void => {
   const { log } = openLog(folder, IDENTITY);
   let head = 0;
   let batch: NewEvent[] = [];
@@ -47,7 +47,7 @@ export const makeLog = (folder: string, count: number): void => {
     head += batch.length;
     batch = [];
   };
-  for (const event of story(count)) {
+  for (const event of events) {
     batch.push(enveloped(event));
     if (batch.length === BATCH) write();
   }

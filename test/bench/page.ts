@@ -58,6 +58,9 @@ const TITLES: { readonly [name: string]: string } = {
   appending: 'Making events durable',
   deciding: 'From the kernel’s message to a decision',
   processes: 'A service that has nothing to do',
+  forwarding: 'Copying a log to a server, and a log that is there',
+  undelayed: 'From a fact to a decision, with and without a copy',
+  outage: 'An outage, and a whole log read from a server',
 };
 
 const line = (texts: readonly string[]): string => `| ${texts.join(' | ')} |`;
@@ -67,10 +70,18 @@ const section = ([name, { rows, notes, skipped }]: [string, Result]): string => 
   return [`## ${TITLES[name] ?? name}`, ...body].join('\n\n');
 };
 
-export const page = ({ date, quick, machine: { cpu, cores, memory_GiB, kernel, node, load }, measurements }: Document): string =>
+const SERVER =
+  'The server is the stand-in of test/kurrentdb, in a thread on the same machine: these figures say what this program costs beside the bare client, in one run. They say nothing of a KurrentDB server.';
+
+/** `set` is '' for what needs no server. */
+export const page = (
+  { date, quick, machine: { cpu, cores, memory_GiB, kernel, node, load }, measurements }: Document,
+  set: '' | 'kurrentdb',
+): string =>
   [
-    '# Measurements',
-    '<!-- Written by `npm run bench -- --write`. -->',
+    set === '' ? '# Measurements' : '# Measurements with KurrentDB',
+    `<!-- Written by \`npm run bench -- ${set === '' ? '' : `${set} `}--write\`. -->`,
+    ...(set === '' ? [] : [SERVER]),
     `${date}, Node ${node}, Linux ${kernel}, ${cpu}, ${cores} virtual cores, ${memory_GiB} GiB. Load average ${load[0]} at the beginning, at most ${load[1]} (the run itself makes about 1; more slows it down).${quick ? ' **A quick run: too short to judge by.**' : ''}`,
     'Each figure is the median of several rounds. In every round each side runs once, in an order that turns, so that a machine that changes its pace changes it for both; the ratio is the median of the rounds’ ratios. Baselines do less work on purpose: they are what the same work costs at least.',
     ...Object.entries(measurements).map(section),

@@ -31,16 +31,17 @@ interface Pair {
   readonly pci: string;
 }
 
+const hex = (number: number, digits: number): string => number.toString(16).padStart(digits, '0');
 const pairOf = (number: number, mode: Pair['mode']): Pair => {
-  const mac = `52:54:00:00:00:0${number}`;
+  const mac = `52:54:00:00:${hex(number >> 8, 2)}:${hex(number & 255, 2)}`;
   const ifindex = number * 10;
-  const pci = `0000:0${number}:00.0`;
+  const pci = `${hex(number >> 8, 4)}:${hex(number & 255, 2)}:00.0`;
   const virtio = {
     mac,
     permMac: mac,
     bus: 'virtio',
     device: `virtio${number}`,
-    pci: `0000:00:0${number}.0`,
+    pci: `${hex(number >> 5, 4)}:00:${hex(number & 31, 2)}.0`,
     driver: 'virtio_net',
   };
   const slave = (active: boolean) => (mode === 'bond' ? { active, miiUp: true } : null);
@@ -125,12 +126,12 @@ const plug = (pair: Pair): Happening[] => [
   ...taken(pair, true),
 ];
 
-const survey = (): Happening => ({
+const survey = (pairs: readonly Pair[] = PAIRS): Happening => ({
   type: 'survey.taken',
   data: {
     reason: 'periodic',
-    adapters: PAIRS.flatMap(({ master, standby, primary }) => [master, standby, primary]),
-    functions: PAIRS.map(functionOf),
+    adapters: pairs.flatMap(({ master, standby, primary }) => [master, standby, primary]),
+    functions: pairs.map(functionOf),
     addresses: [],
   },
 });
@@ -157,13 +158,13 @@ const round = (number: number): Happening[] => {
 
 const ROUNDS = [0, 1, 2, 3].map(round);
 
-const opening: readonly Happening[] = [
+const opening = (pairs: readonly Pair[] = PAIRS): Happening[] => [
   {
     type: 'service.started',
     data: { version: '0', machineVersion: 1, bootId: 'bench', vmGeneration: null, platform: 'linux', host: {} },
   },
   { type: 'configuration.applied', data: { policy: defaultPolicy } },
-  survey(),
+  survey(pairs),
 ];
 
 /** Time between two events: a primary is lost every ten seconds or so, which is not yet flapping. */
@@ -188,7 +189,7 @@ export function* story(count: number): Generator<Foldable> {
     }
     return event;
   };
-  for (const happening of opening) yield next(happening);
+  for (const happening of opening()) yield next(happening);
   for (let number = 0; ; number += 1) {
     if (seq >= count) return;
     for (const happening of ROUNDS[number % ROUNDS.length] ?? []) {
@@ -201,4 +202,31 @@ export function* story(count: number): Generator<Foldable> {
       if (seq < count) yield next(happening);
     }
   }
+}
+
+/** Events between two checkpoints, as the service writes them unless told otherwise. */
+const CHECKPOINT_EVERY = 20_000;
+
+/** The first `count` events of a guest with so many pairs: their primaries flap in turn; with the service's checkpoints. */
+export function* crowd(count: number, size: number): Generator<Foldable> {
+  const pairs = Array.from({ length: size }, (_, index) => pairOf(index + 1, 'kernel'));
+  const guest = new Guest();
+  let seq = 0;
+  const next = (happening: Happening): Foldable => {
+    seq += 1;
+    const event: Foldable = { ...happening, seq, mono_ns: `${1_000_000 + seq * STEP_MS}000000` };
+    guest.apply(event);
+    return event;
+  };
+  for (const happening of opening(pairs)) yield next(happening);
+  for (let number = 0; ; number += 1)
+    for (const pair of pairs)
+      for (const happening of flap(pair, number)) {
+        if (seq >= count) return;
+        yield next(
+          seq % CHECKPOINT_EVERY === CHECKPOINT_EVERY - 1
+            ? { type: 'checkpoint.made', data: { state: guest.snapshot() } }
+            : happening,
+        );
+      }
 }

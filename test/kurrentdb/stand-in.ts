@@ -18,9 +18,13 @@ export interface StandIn {
   close(): Promise<void>;
 }
 
-export const startStandIn = async (options: Partial<StandInOptions> = {}): Promise<StandIn> => {
-  const { nodes = 1, security = null, projections = true } = options;
-  const worker = new Worker(new URL('stand-in.worker.ts', import.meta.url), { workerData: { nodes, security, projections } });
+/** `heap_MiB`: what it keeps is in memory. */
+export const startStandIn = async (options: Partial<StandInOptions> & { readonly heap_MiB?: number } = {}): Promise<StandIn> => {
+  const { nodes = 1, security = null, projections = true, heap_MiB } = options;
+  const worker = new Worker(new URL('stand-in.worker.ts', import.meta.url), {
+    workerData: { nodes, security, projections },
+    ...(heap_MiB === undefined ? {} : { resourceLimits: { maxOldGenerationSizeMb: heap_MiB } }),
+  });
   const waiting = new Map<number, { done: (value: unknown) => void; fail: (error: Error) => void }>();
   const { ports } = await new Promise<{ ports: number[] }>((done, fail) => {
     worker.once('message', done);
