@@ -107,7 +107,7 @@ export const outage: Measurement = async ({ quick }) => {
         'MiB',
         of(({ outage: during }) => growth(during)),
         { what: 'the same without a copy', values: of(({ without }) => growth(without)) },
-        { text: 'at most 32 MiB', of: 'value', bound: 32 },
+        { text: 'at most 1.2 × without a copy', of: 'ratio', bound: 1.2 },
       ),
       row(
         `catching up ${events} events`,
