@@ -91,6 +91,7 @@ const decide = async (folder: string, count: number, server: string | null): Pro
     { now: clocks, after: () => () => {} },
     {
       folded: () => {},
+      recorded: () => {},
       decided: (decision) => decided(decision),
       lost: ({ reason }) => {
         throw new Error(reason);
