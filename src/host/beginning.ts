@@ -15,10 +15,11 @@ const outage = (since_ns: string, lost: number, reason: string): HappeningOf<'lo
 export const lossOf = (lost: Loss | null): Happening[] =>
   lost === null ? [] : [outage(lost.since_ns, lost.events, lost.reason)];
 
-/** Why a new log is new, if it is because the one before was damaged. */
-export const setAsideOf = (aside: OpenedLog['setAside']): Happening[] => {
+/** Why a new log is new, if it is because the one before was damaged, and how much of what that owed could still be read. */
+export const setAsideOf = (aside: OpenedLog['setAside'], owed: number): Happening[] => {
   if (aside === null) return [];
-  return [outage('0', 0, `the log before this one was damaged (${aside.reason}) and is kept as ${aside.path}`)];
+  const carried = owed === 0 ? 'it owed nothing that can be read' : `what it owed is carried over (${owed})`;
+  return [outage('0', 0, `the log before this one was damaged (${aside.reason}) and is kept as ${aside.path}; ${carried}`)];
 };
 
 /** `service.started`, without what only the fold knows. */

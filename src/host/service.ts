@@ -6,7 +6,7 @@
 import type { Subscription } from 'rxjs';
 import type { OpenedLog } from '../adapters/log/sqlite.ts';
 import type { Platform } from '../adapters/platform.ts';
-import type { Decision, Happening, Policy } from '../events/catalogue.ts';
+import type { Decision, Happening, Obligation, Policy } from '../events/catalogue.ts';
 import type { Foldable } from '../events/envelope.ts';
 import { NetkvmError } from '../events/errors.ts';
 import type { Step } from '../machines/step.ts';
@@ -22,6 +22,7 @@ import type { Meters } from './metrics.ts';
 import type { Order } from './operator.ts';
 import { type Backlog, type Loss, Recorder } from './recorder.ts';
 import { keepFrom } from './retention.ts';
+import { carriedOver, owedIn } from './salvage.ts';
 import { differing, type Settings } from './settings.ts';
 import { Settling } from './settling.ts';
 import type { Supervision } from './supervision.ts';
@@ -83,6 +84,8 @@ export class Service {
   #watching = false;
   /** Effects wait for the first look at the world. */
   #withheld = false;
+  /** What a damaged log owed, until the first look says which devices there are now. */
+  #owed: readonly Obligation[] = [];
   #stopped = false;
 
   constructor(options: ServiceOptions) {
@@ -125,7 +128,7 @@ export class Service {
         recorder.take(observations, at);
         // They may have been lost, and everything begun anew.
         if (recorder !== this.#recorder) return;
-        if (this.#withheld && (!this.#watching || observations.some(({ type }) => type === 'survey.taken'))) this.#release();
+        if (!this.#watching || observations.some(({ type }) => type === 'survey.taken')) this.#afterLook();
         if (!this.#watching) this.#sayWatching();
       },
       error: (error: Error) => ended(error),
@@ -227,7 +230,8 @@ export class Service {
       },
       LIMITS,
     );
-    for (const page of log.fold(Math.max(log.checkpoint(), log.first()))) for (const event of page) story.tell(event);
+    for (const page of log.fold(Math.max(log.checkpoint(), log.first())))
+      for (const event of page) tellSound(story, event, log.path);
     story.history.end();
     live = true;
     const now = () => this.#platform.now();
@@ -271,8 +275,10 @@ export class Service {
     );
     const aside = recorder.seq === 0 ? this.#opened.setAside : null;
     const started = startOf({ version, bootId: this.#platform.bootId(), platform: this.#platform.name, host });
-    this.#withheld = this.#policy.effects !== 'off' && guest.adapters.size + guest.hosted.pairs.size > 0;
-    recorder.take([...lossOf(lost), ...setAsideOf(aside), started, this.#configuration()], now);
+    if (aside !== null) this.#owed = owedIn(aside.path, started);
+    const isKnown = guest.adapters.size + guest.hosted.pairs.size > 0;
+    this.#withheld = this.#policy.effects !== 'off' && (isKnown || this.#owed.length > 0);
+    recorder.take([...lossOf(lost), ...setAsideOf(aside, this.#owed.length), started, this.#configuration()], now);
     for (const decision of open) recorder.take([voidOf(decision)], now, seqOf(decision));
   }
 
@@ -281,7 +287,12 @@ export class Service {
     return applied(this.#withheld ? { ...this.#policy, effects: 'off' } : this.#policy);
   }
 
-  #release(): void {
+  /** The first look says what there is: what a damaged log owed has its devices again, and effects may begin. */
+  #afterLook(): void {
+    const owed = carriedOver(this.#owed, this.#story.guest);
+    this.#owed = [];
+    this.#recorder.take(owed, this.#platform.now());
+    if (!this.#withheld) return;
     this.#withheld = false;
     if (this.#policy.effects === 'on') this.#platform.resume?.(this.#policy.pairs.map(({ mac }) => mac));
     this.#recorder.take([this.#configuration()], this.#platform.now());
@@ -382,3 +393,12 @@ export class Service {
     this.#options.urgency?.shows(this.#story.guest.pairs.values());
   }
 }
+
+/** What the fold does not take cannot be what it wrote: a log is damaged, too, where it reads well and makes no sense. */
+const tellSound = (story: Story, event: Foldable, path: string): void => {
+  try {
+    story.tell(event);
+  } catch (error) {
+    throw new NetkvmError('log.damaged', `${path}: event ${event.seq} cannot be folded: ${textOf(error)}`, { cause: error });
+  }
+};
