@@ -11,7 +11,7 @@ import { COMMANDS, usageOf } from '../src/host/commands.ts';
 import { FILE_BYTES_MAX } from '../src/host/config.ts';
 import { METRICS } from '../src/host/metrics.ts';
 import { STEP_MEANINGS, STEPS } from '../replay/timeline/document.ts';
-import { DURATIONS } from '../replay/stats.ts';
+import { DURATIONS } from '../replay/counted.ts';
 import { KEYS, PAIR_KEYS, PAIRS_MAX, PARAMETER_KEYS, PARAMETER_RANGES, rangeOf, VM_KEYS, VMS_MAX } from '../src/host/settings.ts';
 import { BECAUSE, FINDINGS } from '../src/machines/reasons.ts';
 import { chartGeometry, chartMermaid, chartRows, chartStates, chartSvg } from './docs-chart.ts';

@@ -391,6 +391,7 @@ export const COMMANDS: readonly Command[] = [
         choices: ['vm', 'kernel', 'driver'],
         meaning: 'One table for each machine, guest kernel, or driver of the primary.',
       },
+      PAIR,
       CHECKPOINT,
       ...FLEET_OPTIONS,
     ],

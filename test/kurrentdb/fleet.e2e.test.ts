@@ -94,6 +94,16 @@ describe('looks at logs on a server as the other commands do at files', () => {
     expect(text).toContain(`vm ${VM}: ${FILES.length - 1} logs`);
   });
 
+  test('stats of one pair', async () => {
+    const count = async (pair: string) => {
+      const { logs, durations } = await documentOf('fleet', 'stats', '--vm', `three-${RUN}`, '--pair', pair);
+      return [(logs as unknown[]).length, (durations as { away: { count: number } }).away.count];
+    };
+    const { durations } = (await documentOf('stats', FILE)) as { durations: { away: { count: number } } };
+    expect(await count('52:54:00:11:22:33')).toEqual([1, durations.away.count]);
+    expect(await count('52:54:00:99:99:99')).toEqual([0, 0]);
+  });
+
   test('replay', async () => {
     const report = await documentOf('fleet', 'replay', '--vm', `three-${RUN}`);
     const expected = await documentOf('replay', FILE);

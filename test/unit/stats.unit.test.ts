@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { Happening } from '../../src/events/catalogue.ts';
 import { runCli } from '../../src/host/cli.ts';
-import { Counted, type Statistics, Stats, statisticsText } from '../../replay/stats.ts';
+import { Counted } from '../../replay/counted.ts';
+import { type Statistics, Stats, statisticsText } from '../../replay/stats.ts';
 import { appeared, changed, gone, MAC, trio } from '../given.ts';
 import { RECORDINGS } from '../recordings.ts';
 
@@ -128,6 +129,39 @@ test('percentiles are samples: the smallest that so many do not exceed', () => {
     mean_ns: 149.5e6,
   });
   expect(away.samples_ns).toHaveLength(100);
+});
+
+test('of one pair counts nothing of another, and a log without it has none', () => {
+  const count = (pair: string) => {
+    const log = new Counted(pair);
+    const happenings = [
+      ...up,
+      [5000, changed(4, { carrier: false })],
+      [6000, changed(4, { carrier: true })],
+      [9000, gone(9)],
+    ] as const;
+    for (const [index, [ms, happening]] of happenings.entries())
+      log.take({ ...happening, seq: index + 1, mono_ns: `${ms}000000` }, { seq: index + 1, at_ns: `${ms}000000` });
+    log.end();
+    return { pairs: log.pairs, away: log.durations.away, lost: log.findings.get('carrierLost')?.count ?? 0 };
+  };
+  expect(count(MAC)).toEqual({ pairs: 1, away: [1e9], lost: 1 });
+  expect(count('52:54:00:99:99:99')).toEqual({ pairs: 0, away: [], lost: 0 });
+});
+
+test('a log of any length leaves figures, and no history, in memory', () => {
+  const log = new Counted();
+  let seq = 0;
+  const take = (ms: number, happening: Happening) =>
+    log.take({ ...happening, seq: ++seq, mono_ns: `${ms}000000` }, { seq, at_ns: `${ms}000000` });
+  for (const [ms, happening] of up) take(ms, happening);
+  for (let round = 0; round < 3000; round++) {
+    take(10_000 + round * 1000, changed(4, { carrier: false }));
+    take(10_500 + round * 1000, changed(4, { carrier: true }));
+  }
+  expect(log.durations.away.length).toBe(2999);
+  expect(log.story.history.of(MAC)).toHaveLength(1);
+  expect(log.story.findings.list(log.story.end).length).toBeLessThanOrEqual(20);
 });
 
 test('nothing at all is a table, too', () => {

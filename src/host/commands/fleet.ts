@@ -13,7 +13,8 @@ import { Story } from '../../machines/story.ts';
 import { explainPair, explanationText } from '../../../replay/explain.ts';
 import { Folds, type LogTold, nameOf, tellLog } from '../../../replay/fleet.ts';
 import { type Report, reportOf } from '../../../replay/report.ts';
-import { Counted, Stats, statisticsText } from '../../../replay/stats.ts';
+import { Counted } from '../../../replay/counted.ts';
+import { Stats, statisticsText } from '../../../replay/stats.ts';
 import { timelineText } from '../../../replay/text.ts';
 import type { Arguments, Io, Run } from '../command.ts';
 import { loadConfig } from '../config.ts';
@@ -172,7 +173,6 @@ interface Counting {
   readonly counted: Counted;
   events: number;
 }
-const beginCount = (): Counting => ({ counted: new Counted(), events: 0 });
 const count = (part: Counting, event: RecordedEvent, fresh: boolean): void => {
   part.counted.take(event, { seq: event.seq, at_ns: event.mono_ns }, fresh);
   if (fresh) part.events += 1;
@@ -180,15 +180,18 @@ const count = (part: Counting, event: RecordedEvent, fresh: boolean): void => {
 
 const stats = async (args: Arguments, io: Io): Promise<number> => {
   const by = args.text('by') as keyof typeof GROUPS | undefined;
+  const pair = pairOption(args);
+  const begin = (): Counting => ({ counted: new Counted(pair), events: 0 });
   const groups = new Map<string, Stats>(by === undefined ? [['', new Stats()]] : []);
   const exit = await eachLog(args, io, async (fleet, log) => {
     const add = ({ counted, events }: Counting, damaged: boolean) => {
+      if (pair !== null && counted.pairs === 0) return;
       const name = by === undefined ? '' : GROUPS[by](log, counted) || 'unknown';
       const group = groups.get(name) ?? new Stats();
       groups.set(name, group);
       group.add(nameOf(log), counted, events, damaged);
     };
-    const { last, ...told } = await stretches(fleet, log, beginCount, count, (part) => add(part, false));
+    const { last, ...told } = await stretches(fleet, log, begin, count, (part) => add(part, false));
     if (last !== null) add(last, told.damaged);
     return told;
   });

@@ -1,7 +1,8 @@
 // `netkvm stats [FILE…]`: how long failovers took and what was lost, over the log or over many files.
 import { lossesOf } from '../../../replay/timeline/losses.ts';
 import { tellHistory } from '../../../replay/replay.ts';
-import { Counted, Stats, statisticsText } from '../../../replay/stats.ts';
+import { Counted } from '../../../replay/counted.ts';
+import { Stats, statisticsText } from '../../../replay/stats.ts';
 import { guestOf, openAny } from '../../adapters/log/history.ts';
 import { EXIT } from '../../events/errors.ts';
 import type { Arguments, Io, Run } from '../command.ts';
