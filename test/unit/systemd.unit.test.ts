@@ -55,7 +55,7 @@ describe('without what it takes', () => {
           resolve([error?.code ?? 0, stderr]),
         );
       });
-      expect(said).toMatch(/^netkvm: .*\[service\.notPermitted\] Run it as root\.\n$/);
+      expect(said).toMatch(/^netkvm: .*\[service\.notPermitted\] Run it as root; on Windows elevated\.\n$/);
       expect(code).toBe(8);
     },
   );
