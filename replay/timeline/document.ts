@@ -124,6 +124,8 @@ export interface TimelineDocument {
   readonly guests: readonly { readonly name: string; readonly file: string; readonly segments: readonly SegmentFigures[] }[];
   readonly lanes: readonly Lane[];
   readonly episodes: readonly Episode[];
+  /** Migrations by the name that source, target and guest have recorded, and who has it. */
+  readonly migrations: readonly { readonly name: string; readonly by: readonly string[] }[];
   readonly losses: readonly LossFigures[];
   readonly findings: readonly TimelineFinding[];
 }

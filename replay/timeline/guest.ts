@@ -5,9 +5,12 @@ import type { Foldable } from '../../src/events/envelope.ts';
 import type { Place } from '../../src/machines/history.ts';
 import type { PairState } from '../../src/machines/pair-state.ts';
 import { type Identity, identityOf, isSame } from '../../src/machines/roles.ts';
+import type { Step } from '../../src/machines/step.ts';
 import { Story } from '../../src/machines/story.ts';
 import { BIT } from '../../src/machines/view.ts';
 import { tellHistory, type TellOptions } from '../replay.ts';
+import type { Host } from './host.ts';
+import { HostLog } from './host-log.ts';
 
 /** What a hypervisor sees the other side of. */
 export type SightKind = 'standbyAppeared' | 'standbyUp' | 'functionAdded' | 'functionRemoved' | 'primaryLeaving' | 'announced';
@@ -38,6 +41,8 @@ export interface Guest {
   readonly last_ns: bigint;
   /** What the guest itself takes for the time, minus its monotonic clock; as wrong as its wall clock is. */
   readonly wall_ns: bigint;
+  /** Names of migrations that its hypervisor spoke of. */
+  readonly migrations: readonly string[];
   readonly complaints: readonly string[];
   readonly damaged: boolean;
 }
@@ -160,14 +165,22 @@ class Watcher {
 const nameOf = ({ primary }: PairState['roles']): string =>
   primary === null ? 'no primary' : `${primary.facts.name}${primary.facts.pci === null ? '' : ` at ${primary.facts.pci}`}`;
 
-/** Reads a recording or a raw capture to its end. Throws NetkvmError `recording.*`. */
-export const readGuest = async (name: string, file: File, options: TellOptions): Promise<Guest> => {
+/**
+ * Reads a recording or a raw capture to its end: a guest's, or that of a hypervisor's side. Throws NetkvmError `recording.*`.
+ */
+export const readLog = async (name: string, file: File, options: TellOptions): Promise<Guest | Host> => {
   const watcher = new Watcher();
-  const { complaints, damaged } = await tellHistory(
-    file,
-    (event, place, wall_ns) => watcher.take(event, place, wall_ns),
-    options,
-  );
+  const hostLog = new HostLog();
+  const take = (event: Foldable, place: Place, wall_ns: string): Step => {
+    hostLog.note(event, place.seq, wall_ns);
+    return watcher.take(event, place, wall_ns);
+  };
+  const { complaints, damaged } = await tellHistory(file, take, options);
+  const migrations = [...hostLog.migrations];
+  if (hostLog.isHost) {
+    const events = hostLog.events.toSorted((a, b) => (a.at_ns < b.at_ns ? -1 : a.at_ns > b.at_ns ? 1 : a.line - b.line));
+    return { name, file: file.name, events, migrations, complaints, damaged };
+  }
   const { story, sights, marks, first, wall_ns, dropped, reboots } = watcher;
   story.history.end();
   const told = [
@@ -185,6 +198,7 @@ export const readGuest = async (name: string, file: File, options: TellOptions):
     first_ns,
     last_ns,
     wall_ns,
+    migrations,
     complaints: [...complaints, ...told],
     damaged,
   };

@@ -18,6 +18,8 @@ export interface Host {
   readonly file: string;
   /** In the order of time, at most EVENTS_MAX. */
   readonly events: readonly HostEvent[];
+  /** Names of migrations that it holds; a capture of QEMU's monitor has none. */
+  readonly migrations: readonly string[];
   readonly complaints: readonly string[];
   readonly damaged: boolean;
 }
@@ -45,7 +47,7 @@ export const readHost = async (name: string, { name: file, chunks }: History<'qm
     else dropped += 1;
   }
   if (dropped > 0) complaints.push(`${file}: ${dropped} lines after the first ${EVENTS_MAX} are left out`);
-  return { name, file, events: eventsOf(heard), complaints, damaged };
+  return { name, file, events: eventsOf(heard), migrations: [], complaints, damaged };
 };
 
 /**

@@ -71,7 +71,7 @@ const lossText = ({ name, file, direction, period_us, lost, received, holes }: L
 };
 
 export const timelineDocumentText = (document: TimelineDocument): string => {
-  const { axis, hosts, guests, episodes, losses, findings } = document;
+  const { axis, hosts, guests, episodes, losses, migrations, findings } = document;
   const zero = new Date(Number(BigInt(axis.zero_ns) / 1_000_000n));
   const lines = [
     `Zero is ${Number.isNaN(zero.getTime()) ? axis.zero_ns : zero.toISOString()} by the clock of ${axis.host ?? guests[0]?.name ?? 'nobody'}.`,
@@ -81,6 +81,7 @@ export const timelineDocumentText = (document: TimelineDocument): string => {
       ...segments.map((one) => `  ${segmentText(one)}`),
     ]),
     ...losses.flatMap((one) => lossText(one).split('\n')),
+    ...migrations.map(({ name, by }) => `migration ${name}: in the logs of ${by.join(', ')}`),
     '',
     ...linesOf(document),
     ...episodes.flatMap((episode) => ['', ...episodeText(episode)]),

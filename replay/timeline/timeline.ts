@@ -5,7 +5,7 @@ import type { TellOptions } from '../replay.ts';
 import { axisOf, cuesOf, onAxis, onGuest, type Running, runningOf } from './clock.ts';
 import { type Episode, type LossFigures, STEPS, type StepName, type TimelineDocument } from './document.ts';
 import { type EpisodeFigures, episodesOf, type Placed } from './episodes.ts';
-import { type Guest, readGuest } from './guest.ts';
+import { type Guest, readLog } from './guest.ts';
 import { type Host, isCommand, inOrder, isEvent, readHost } from './host.ts';
 import { hostFindings } from './host-findings.ts';
 import { lanesOf } from './lanes.ts';
@@ -28,7 +28,11 @@ export const timelineOf = async (paths: readonly string[], options: TellOptions 
     const name = names[index] ?? path;
     if (kind === 'qmp') hosts.push(await readHost(name, { ...history, kind }));
     else if (kind === 'losses') losses.push(await lossesOf(name, { ...history, kind }));
-    else guests.push(await readGuest(name, { ...history, kind }, options));
+    else {
+      const log = await readLog(name, { ...history, kind }, options);
+      if ('events' in log) hosts.push(log);
+      else guests.push(log);
+    }
   }
   const files = [...guests, ...hosts, ...losses];
   return {
@@ -110,6 +114,7 @@ const documentOf = (given: readonly Host[], guests: readonly Guest[], losses: re
     lanes: lanesOf(hosts, running, placed, since, end),
     episodes: episodes.map((episode) => episodeOf(episode, placed, since)),
     losses: losses.map((one) => lossFiguresOf(one, placed[0], since)),
+    migrations: migrationsOf([...given, ...guests]),
     findings: findings.map(({ code, severity, at_ns, until_ns, by, text }) => ({
       code,
       severity,
@@ -119,6 +124,14 @@ const documentOf = (given: readonly Host[], guests: readonly Guest[], losses: re
       text,
     })),
   };
+};
+
+const migrationsOf = (logs: readonly Pick<Host, 'name' | 'migrations'>[]): TimelineDocument['migrations'] => {
+  const names = new Set(logs.flatMap(({ migrations }) => migrations));
+  return [...names].map((name) => ({
+    name,
+    by: logs.filter(({ migrations }) => migrations.includes(name)).map((log) => log.name),
+  }));
 };
 
 type Since = (at_ns: bigint) => string;

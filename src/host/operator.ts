@@ -35,7 +35,7 @@ const meant = (pairs: ReadonlyMap<string, PairState>, mac: string | null): PairS
 };
 
 /** Why this pair’s traffic cannot be moved before its primary leaves; null when it can. */
-const cannotPrepare = ({ mac, mode, bits, shown, released }: PairState): string | null => {
+export const whyNotPrepared = ({ mac, mode, bits, shown, released }: PairState): string | null => {
   if (shown.datapath === 'standby') return null;
   if (mode === 'kernel') return `${mac}: the kernel’s net_failover switches when the primary leaves, and not before`;
   if (released) return `${mac}: it was given back, and is left alone until a reload`;
@@ -55,7 +55,7 @@ export const operatorHandlers = (service: Obeying, policy: () => Policy): Handle
   prepare: (params) => {
     const mac = pairOf(params);
     const pairs = meant(service.story.guest.pairs, mac).filter((pair) => (pair.bits & BIT.primary) !== 0);
-    const reasons = pairs.map(cannotPrepare);
+    const reasons = pairs.map(whyNotPrepared);
     const [first] = reasons.filter((reason) => reason !== null);
     if (first !== undefined && reasons.every((reason) => reason !== null)) return Promise.reject(refuse(first));
     const able = pairs.filter((_, place) => reasons[place] === null).map((pair) => pair.mac);

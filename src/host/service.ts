@@ -6,7 +6,7 @@
 import type { Subscription } from 'rxjs';
 import type { OpenedLog } from '../adapters/log/sqlite.ts';
 import type { Platform } from '../adapters/platform.ts';
-import type { Decision, Happening, Obligation, Policy } from '../events/catalogue.ts';
+import type { Decision, Happening, Obligation, Observation, Policy } from '../events/catalogue.ts';
 import type { Foldable } from '../events/envelope.ts';
 import { NetkvmError } from '../events/errors.ts';
 import type { Step } from '../machines/step.ts';
@@ -156,6 +156,11 @@ export class Service {
   prune(keep: number): number {
     const { log } = this.#opened;
     return log.prune(log.head() - keep);
+  }
+
+  /** Records what somebody else than the platform has seen: a word of the hypervisor. */
+  note(happenings: readonly Observation[]): void {
+    this.#recorder.take(happenings, this.#platform.now());
   }
 
   /** Records what an operator asked for; what follows from it is the fold’s. */

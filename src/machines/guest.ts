@@ -142,12 +142,14 @@ export class Guest {
         return inventory.address(event.data, event.type === 'address.added');
       case 'operator.commanded':
         return this.#obey(event.data);
-      // The hypervisor's side has its own fold; a word of the hypervisor to this guest is followed by what comes of it.
+      // A primary that is said to come does not leave. That it leaves is an order, and follows.
+      case 'channel.heard':
+        return event.data.word === 'arriving' ? inventory.stay(event.data.pair) : null;
+      // The hypervisor's side has its own fold.
       case 'monitor.facts':
       case 'monitor.event':
       case 'port.facts':
       case 'channel.facts':
-      case 'channel.heard':
       case 'counters.sampled':
       case 'announce.seen':
       case 'gap.seen':

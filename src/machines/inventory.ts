@@ -253,6 +253,14 @@ export class Inventory {
     return meant;
   }
 
+  /** Whoever said that the primary is about to leave says that it stays, or that another one is coming. */
+  stay(mac: string): PairState[] | null {
+    const pair = this.pairs.get(mac);
+    if (pair?.leaving !== true) return null;
+    pair.leaving = false;
+    return [pair];
+  }
+
   /** An operator takes pairs out of our hands (restore), or a reload puts them back. */
   release(mac: string | null, released: boolean): PairState[] {
     const meant = [...this.pairs.values()].filter((pair) => mac === null || pair.mac === mac);

@@ -8,7 +8,14 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { libc } from '../../src/adapters/linux/libc.ts';
 import { openNotify } from '../../src/adapters/linux/notify.ts';
 import { Systemd } from '../../src/adapters/linux/systemd.ts';
-import { CAPABILITIES, DEFAULT_STATE_DIR, REALTIME_DROP_IN, unitText } from '../../src/adapters/linux/systemd-unit.ts';
+import {
+  CAPABILITIES,
+  DEFAULT_STATE_DIR,
+  HOST_CAPABILITIES,
+  hostUnitText,
+  REALTIME_DROP_IN,
+  unitText,
+} from '../../src/adapters/linux/systemd-unit.ts';
 import { type Shown, statusText, Supervision } from '../../src/host/supervision.ts';
 import { ENV, NETKVM } from './service.given.ts';
 
@@ -35,6 +42,16 @@ describe('the unit', () => {
     expect(lines(text, 'ProtectHome')).toEqual(['read-only']);
     expect(lines(text, 'ReadWritePaths')).toContain('-"/srv/my log"');
   });
+});
+
+test('the unit of a hypervisor runs the other role, with what that needs, and not beside the guest’s', () => {
+  const text = hostUnitText({ program: PROGRAM, stateDir: DEFAULT_STATE_DIR });
+  expect(lines(text, 'ExecStart')).toEqual(['/usr/lib/n/node /usr/lib/n/netkvm.mjs host']);
+  expect(lines(text, 'CapabilityBoundingSet')).toEqual([Object.keys(HOST_CAPABILITIES).join(' ')]);
+  expect(lines(text, 'Conflicts')).toEqual(['netkvm-failover.service']);
+  expect([...lines(text, 'DeviceAllow'), ...lines(text, 'ReadWritePaths'), ...lines(text, 'ExecStartPre')]).toEqual([]);
+  expect(lines(text, 'RestrictAddressFamilies')).toEqual(['AF_NETLINK AF_UNIX']);
+  expect(text).not.toContain('CAP_NET_RAW');
 });
 
 test('the page about the service has the drop-in as it is meant', () => {

@@ -121,6 +121,7 @@ const plug = async ({ vm, qemu }: Hosting, ledger: Ledger): Promise<Outcome> => 
     const device: unknown = vm.plug === undefined ? null : JSON.parse(vm.plug);
     if (!isObject(device)) throw new Stop('refused', 'the configuration does not say how the primary is plugged (plug)');
     await qemu.execute('device_add', device);
+    qemu.plugged();
   }
   const owed = find(ledger, 'unplugged');
   if (owed !== undefined) ledger.settle(owed.id, 'givenBack');

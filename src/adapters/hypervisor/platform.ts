@@ -3,7 +3,7 @@
 // the service (host/service.ts), the log and the replay are the same.
 import { readFileSync } from 'node:fs';
 import { Observable, Subject } from 'rxjs';
-import type { Decision, Observation, VmPolicy } from '../../events/catalogue.ts';
+import type { Decision, DecisionKind, Observation, VmPolicy } from '../../events/catalogue.ts';
 import type { Clocks } from '../../events/envelope.ts';
 import { readClocks } from '../linux/clocks.ts';
 import { Conversation } from '../linux/effects/conversation.ts';
@@ -15,6 +15,14 @@ import { Qemu } from './qemu.ts';
 
 /** Somebody else may change a VF, and no message is sent for that. */
 const LOOK_MS = 2000;
+/** What these changed is told before their outcome, so that nothing is decided from facts that they made old. */
+const CHANGES_PORT: ReadonlySet<DecisionKind> = new Set([
+  'parkMac',
+  'restoreMac',
+  'addForwarding',
+  'removeForwarding',
+  'giveBack',
+]);
 
 interface Hosted extends Hosting {
   facts: PortFacts | null;
@@ -118,7 +126,7 @@ export class HypervisorPlatform implements Platform {
     const before = this.#last.get(pair) ?? Promise.resolve();
     const mine = before.then(async () => {
       const outcome = await carryOut(decision, hosted, signal, ledger);
-      await Promise.all([this.#look(pair), hosted.qemu.ask()]);
+      if (CHANGES_PORT.has(decision.kind)) await this.#look(pair);
       return outcome;
     });
     this.#last.set(

@@ -20,6 +20,7 @@ export interface Place {
 
 /** Drivers that answer yes and take the MAC a moment later. */
 const SETTLE_MS = [0, 5, 20, 75] as const;
+const NO_MAC = '00:00:00:00:00:00';
 const NO_VF = 'there is no such VF';
 
 export class Port {
@@ -72,7 +73,7 @@ export class Port {
       if (ifindex === null) return null;
       const held = (await this.#entries()).filter((one) => one.ifindex === ifindex && one.table === 'master' && one.fixed);
       const held1 = held.find((one) => one.mac === mac || one.mac === parking);
-      return { mac: held1?.mac ?? '00:00:00:00:00:00', vlan: 0, qos: 0, spoofchk: null, trust: null };
+      return { mac: held1?.mac ?? NO_MAC, vlan: 0, qos: 0, spoofchk: null, trust: null };
     }
     const ifindex = pf === undefined ? null : await this.#index(pf);
     if (ifindex === null || vf === undefined) return null;
@@ -123,7 +124,7 @@ export class Port {
   async #setEntry(port: string, mac: Mac, old: Mac): Promise<void> {
     const ifindex = await this.#index(port);
     if (ifindex === null) throw new Stop('refused', `${port} is gone`);
-    const requests = [addFdb(ifindex, mac, 'master')];
+    const requests = mac === NO_MAC ? [] : [addFdb(ifindex, mac, 'master', true)];
     if (old === this.vm.mac || old === this.vm.parking) requests.unshift(deleteFdb(ifindex, old, 'master'));
     await must(this.#conversation, `port ${port}: MAC ${mac} instead of ${old}`, requests);
   }

@@ -1,6 +1,6 @@
 // One QEMU as the hypervisor's side sees it: a monitor of its own, connected again and again, what QEMU says on it, and what
-// it answers when it is asked how it is. An event is a hint and leads to the questions; only a migration's status is taken
-// from the event itself, because QEMU passes through some faster than anybody could ask.
+// it answers when it is asked how it is. An event is a hint and leads to the questions; what it says for certain is taken from
+// itself, because QEMU passes through a migration faster than it answers.
 import type { Subscription } from 'rxjs';
 import type { EventData, Observation, VmPolicy } from '../../events/catalogue.ts';
 import { Monitor, QmpError, type QmpEvent } from '../qemu/monitor.ts';
@@ -123,12 +123,24 @@ export class Qemu {
       type: 'monitor.event',
       data: { pair: this.vm.mac, name: name.slice(0, 256), fields: told, at_ns: at_ns?.toString() ?? null },
     };
-    const { status } = fields;
-    if (name === 'MIGRATION' && typeof status === 'string' && !this.#facts.incoming) {
-      this.#facts = { ...this.#facts, migration: status.slice(0, 64) };
-      this.#say([event, { type: 'monitor.facts', data: { pair: this.vm.mac, ...this.#facts } }]);
-    } else this.#say([event]);
+    const changed = this.#changedBy(name, fields);
+    this.#facts = { ...this.#facts, ...changed };
+    const facts: Observation = { type: 'monitor.facts', data: { pair: this.vm.mac, ...this.#facts } };
+    this.#say(changed === null ? [event] : [event, facts]);
     void this.ask();
+  }
+
+  /** What an event alone says for certain. On a target everything else is asked for. */
+  #changedBy(name: string, { status, device }: QmpEvent['fields']): Partial<MonitorFacts> | null {
+    if (this.#facts.incoming) return null;
+    if (name === 'MIGRATION' && typeof status === 'string') return { migration: status.slice(0, 64) };
+    if (name === 'STOP' || name === 'RESUME') return { running: name === 'RESUME' };
+    return name === 'DEVICE_DELETED' && device === this.vm.primary ? { primary: false } : null;
+  }
+
+  /** QEMU took the primary. */
+  plugged(): void {
+    this.#see({ ...this.#facts, primary: true });
   }
 
   /** Asks QEMU how it is; what has changed is said. One round of questions at a time; a hint meanwhile leads to another. */

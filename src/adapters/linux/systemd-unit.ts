@@ -4,6 +4,8 @@
 import type { Program } from '../installation.ts';
 
 export const UNIT = 'netkvm-failover.service';
+/** The hypervisor's side (`netkvm host`). It and the guest's service have one log folder, so they exclude each other. */
+export const HOST_UNIT = 'netkvm-failover-host.service';
 export const DEFAULT_STATE_DIR = '/var/lib/netkvm-failover';
 
 /** What root may do here, and what for. */
@@ -55,8 +57,7 @@ StartLimitBurst=10
 [Service]
 Type=notify
 NotifyAccess=main
-# Readable for all, whatever the mask below: networkd is no root.
-ExecStartPre=+/bin/mkdir -p -m 755 ${RUN_FOLDERS.join(' ')}
+ExecStartPre=+/bin/mkdir -p ${RUN_FOLDERS.join(' ')}
 ExecStart=${quoted(node)} ${quoted(script)} run
 SyslogIdentifier=netkvm
 # The shell's own kill: a bare Debian has no /bin/kill.
@@ -90,6 +91,8 @@ RestrictAddressFamilies=AF_NETLINK AF_UNIX AF_INET AF_INET6 AF_PACKET
 # Neither PrivateDevices nor ProtectKernelLogs: they would hide /dev/kmsg.
 DevicePolicy=closed
 DeviceAllow=/dev/kmsg r
+# The channel to the hypervisor, org.netkvm.failover.0.
+DeviceAllow=char-virtio-portsdev rw
 ProtectSystem=strict
 ProtectHome=${isBelowHome(node) || isBelowHome(script) ? 'read-only' : 'yes'}
 PrivateTmp=yes
@@ -114,3 +117,37 @@ SystemCallErrorNumber=EPERM
 [Install]
 WantedBy=multi-user.target
 `;
+
+/** What root may do on a hypervisor, and what for. */
+export const HOST_CAPABILITIES: Readonly<Record<string, string>> = {
+  CAP_NET_ADMIN: 'VF MACs and forwarding entries over rtnetlink',
+  CAP_DAC_OVERRIDE: 'the sockets of QEMUs, which run as users of their own',
+};
+
+/** The unit of the hypervisor's side: the guest's, without what only a guest needs. */
+export const hostUnitText = (options: UnitOptions): string => {
+  const guest = Object.entries(CAPABILITIES).map(([name, meaning]) => `# ${name}: ${meaning}.\n`);
+  const host = Object.entries(HOST_CAPABILITIES).map(([name, meaning]) => `# ${name}: ${meaning}.\n`);
+  const lines = (text: string, ...names: readonly string[]): string =>
+    names.reduce((kept, name) => kept.replaceAll(new RegExp(`^${name}.*\\n`, 'gm'), ''), text);
+  return lines(
+    unitText(options).replace(guest.join(''), host.join('')),
+    '# Neither PrivateDevices',
+    '# The channel to',
+    'DeviceAllow',
+    'ExecStartPre',
+    'ReadWritePaths=-/run/',
+    'CapabilityBoundingSet',
+    'RestrictAddressFamilies',
+  )
+    .replace(
+      'Description=Failover controller for virtio-net\n',
+      `Description=Failover controller for virtio-net, beside QEMU\nConflicts=${UNIT}\n`,
+    )
+    .replace(` run\n`, ` host\n`)
+    .replace(
+      'NoNewPrivileges=yes\n',
+      `CapabilityBoundingSet=${Object.keys(HOST_CAPABILITIES).join(' ')}\nNoNewPrivileges=yes\nRestrictAddressFamilies=AF_NETLINK AF_UNIX\n`,
+    )
+    .replaceAll(UNIT + '`', HOST_UNIT + '`');
+};

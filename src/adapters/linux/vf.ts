@@ -104,6 +104,7 @@ export const vfIn = (bytes: Uint8Array, vf: number): VfFacts | null => {
 const AF_BRIDGE = 7;
 const NUD = { reachable: 0x02, noArp: 0x40, permanent: 0x80 } as const;
 const NTF = { self: 0x02, master: 0x04 } as const;
+const NTF_STICKY = 0x40;
 const NDA = { lladdr: 2, master: 9 } as const;
 const NEIGH_HEAD_BYTES = 12;
 
@@ -120,14 +121,28 @@ export interface FdbEntry {
 const neighHead = (ifindex: number, state: number, flags: number): Uint8Array =>
   joined([Uint8Array.of(AF_BRIDGE, 0, 0, 0), u32(ifindex), u16(state), Uint8Array.of(flags, 0)]);
 
-/** RTM_NEWNEIGH: `bridge fdb replace MAC dev IFACE self permanent`, or `… master static`. */
-export const addFdb = (ifindex: number, mac: Mac, table: Table): Uint8Array => {
+/**
+ * RTM_NEWNEIGH: `bridge fdb replace MAC dev IFACE self permanent`, or `… master static`. A bridge moves even a static entry to
+ * the port where the MAC is seen, unless it is sticky.
+ */
+export const addFdb = (ifindex: number, mac: Mac, table: Table, sticky = false): Uint8Array => {
   const state = table === 'self' ? NUD.permanent : NUD.noArp | NUD.reachable;
   const flags = table === 'self' ? NLM_F.create : NLM_F.create | NLM_F.replace;
-  return message(RTM.newNeigh, flags, neighHead(ifindex, state, NTF[table]), attribute(NDA.lladdr, macBytes(mac)));
+  return message(
+    RTM.newNeigh,
+    flags,
+    neighHead(ifindex, state, NTF[table] | (sticky ? NTF_STICKY : 0)),
+    attribute(NDA.lladdr, macBytes(mac)),
+  );
 };
+/** An entry of the device itself must be named as the permanent one that it is (ndo_dflt_fdb_del). */
 export const deleteFdb = (ifindex: number, mac: Mac, table: Table): Uint8Array =>
-  message(RTM.delNeigh, 0, neighHead(ifindex, 0, NTF[table]), attribute(NDA.lladdr, macBytes(mac)));
+  message(
+    RTM.delNeigh,
+    0,
+    neighHead(ifindex, table === 'self' ? NUD.permanent : 0, NTF[table]),
+    attribute(NDA.lladdr, macBytes(mac)),
+  );
 export const getFdb = (): Uint8Array => message(RTM.getNeigh, NLM_F.dump, neighHead(0, 0, 0));
 
 /** An entry out of the answer to `getFdb`; null for a message of another family or without a MAC. Throws Damage. */

@@ -134,11 +134,12 @@ class Migration {
     this.#undo.push(() => this.#cancelled());
     await this.#source.order('migrate', { episode, uri });
     let last = '';
-    const isOver = ({ stage, because, answer, order }: HostedDocument): boolean => {
+    const isOver = ({ stage, because, answer, order, monitor }: HostedDocument): boolean => {
       const now = `${stage} ${because}${answer === null ? '' : ` guest ${answer}`}`;
       if (now !== last) this.#tell('source', { stage, because, guest: answer });
       last = now;
-      return stage === 'departed' || order === null;
+      // Completed, and the guest still stops here.
+      return stage === 'departed' || (order === null && monitor?.migration !== 'completed');
     };
     const end = await this.#source.until(isOver, this.#limit_ms, this.#signal);
     if (end === null) throw late(`the guest has not migrated after ${this.#limit_ms / 1000} s: ${last}`);
@@ -180,6 +181,8 @@ class Migration {
     this.#tell('source is back', { complete: back !== null, stage: (back ?? (await this.#source.look())).stage });
   }
   async #released(): Promise<void> {
+    // Whatever went wrong came later: the guest is there, and needs its VF.
+    if ((await this.#target.look()).monitor?.running === true) return;
     await this.#target.order('restore');
     const back = await this.#target.until(({ owed }) => owed.length === 0, RESERVE_LIMIT_MS);
     this.#tell('target is back', { complete: back !== null });

@@ -154,6 +154,15 @@ const superviseBy = async (platform: Platform, given: Told | undefined): Promise
   return new Supervision(told, () => platform.turns?.());
 };
 
+const channelOf = async (service: Service): Promise<{ close(): void }> => {
+  const { GuestChannel } = await import('../guest-channel.ts');
+  const Port =
+    process.platform === 'win32'
+      ? (await import('../../adapters/windows/virtio-port.ts')).WindowsVirtioPort
+      : (await import('../../adapters/linux/virtio-port.ts')).LinuxVirtioPort;
+  return new GuestChannel(service, packageVersion(), (name, line_bytes, take) => new Port(name, line_bytes, take));
+};
+
 /** What keeps the process when nothing else does: a recording has ended, and there is no control socket. */
 const stayAlive = (): (() => void) => {
   const timer = setInterval(() => {}, 3_600_000);
@@ -209,6 +218,9 @@ export const runService = async (args: Arguments, options: RunOptions = {}): Pro
   const handlers = { ...handlersOf(service, log.copying, soon), ...options.handlers?.(service, platform) };
   const control = await controlOf(settings.controlSocket, handlers, lines);
   const metrics = await metricsOf(settings, service, meters, platform, lines);
+  // Only a guest has a hypervisor to speak with.
+  const isGuest = options.choose === undefined && (platform.name === 'linux' || platform.name === 'windows');
+  const channel = isGuest ? await channelOf(service) : null;
   const both = AbortSignal.any([signal, stopping.signal, ...(options.until === undefined ? [] : [options.until])]);
   const release = stayAlive();
   options.onRunning?.(() => statusText([...service.story.guest.pairs.values()].map(({ mac, shown }) => ({ mac, ...shown }))));
@@ -222,6 +234,7 @@ export const runService = async (args: Arguments, options: RunOptions = {}): Pro
       });
     });
   } finally {
+    channel?.close();
     await control?.close();
     await metrics?.close();
     await service.stop(both.aborted ? String(both.reason) : 'platform failed');

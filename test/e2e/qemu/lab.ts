@@ -97,14 +97,25 @@ export class Lab {
       return { driver: 'pcie-root-port', id: ROOT_PORTS[card], chassis: number, slot: number, addr: `0x${number + 3}` };
     });
     const standby = { driver: 'virtio-net-pci', id: 'standby', netdev: 'standby', mac: MAC, bus: ROOT_PORTS.standby, failover };
+    const name = `${side}${(this.#count += 1)}`;
+    const socket = (id: 'agent' | 'channel'): string[] => [
+      '-chardev',
+      `socket,id=${id},path=${this.socket(name, id)},server=on,wait=off`,
+    ];
     const vm = await Vm.start({
-      name: `${side}${(this.#count += 1)}`,
+      name,
       folder: this.folder,
       launcher: ['setpriv', '--pdeathsig', 'KILL', '--', ...this.network.enter],
       accelerator,
       boot: bootKernel(kernel, initrd, `${SEES_LINKS} ${append}`),
-      devices: [...ports, standby, ...(withPrimary ? [this.#card('primary')] : [])],
+      devices: [
+        { driver: 'virtserialport', chardev: 'channel', name: 'org.netkvm.failover.0' },
+        ...ports,
+        standby,
+        ...(withPrimary ? [this.card('primary')] : []),
+      ],
       more: [
+        ...socket('agent').concat('-mon', 'agent,mode=control', socket('channel')),
         ...CARDS.flatMap((card) => ['-netdev', `tap,id=${card},ifname=${tap(side, card)},script=no,downscript=no`]),
         ...(native === true ? ['-global', 'ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off'] : []),
       ],
@@ -114,7 +125,13 @@ export class Lab {
     return vm;
   }
 
-  #card(card: Card, mac: string = MAC): object {
+  /** What a hypervisor's agent connects to: a monitor of its own (`agent`), and the channel to the guest (`channel`). */
+  socket(vm: string, id: 'agent' | 'channel'): string {
+    return join(this.folder, `${vm}.${id}`);
+  }
+
+  /** The arguments of device_add for a card. */
+  card(card: Card, mac: string = MAC): object {
     const { failover, model } = this.#options;
     // QEMU allows one primary to a standby; a second one with the same MAC comes without its knowledge.
     const paired = failover && card === 'primary' ? { failover_pair_id: 'standby' } : {};
@@ -122,7 +139,7 @@ export class Lab {
   }
 
   async plug(card: Card = 'primary', mac: string = MAC): Promise<void> {
-    await this.vm.execute('device_add', this.#card(card, mac));
+    await this.vm.execute('device_add', this.card(card, mac));
   }
 
   /** Asks for the unplug; `wait` for the guest to let it go. */
@@ -180,10 +197,20 @@ export class Lab {
     const { status, downtime } = (await from.execute('query-migrate')) as { status: string; downtime: number };
     if (status !== 'completed') throw new Error(`migration: ${status}`);
     await resumed;
+    await this.arrived(to);
+    return { downtime_ms: downtime };
+  }
+
+  /** The guest is in another QEMU now; the one that it came from ends. */
+  async arrived(to: Vm): Promise<void> {
+    const from = this.vm;
     this.#vm = to;
     this.#side = this.#side === 'a' ? 'b' : 'a';
     await from.end();
-    return { downtime_ms: downtime };
+  }
+
+  get side(): Side {
+    return this.#side;
   }
 
   async end(): Promise<void> {

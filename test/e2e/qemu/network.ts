@@ -69,6 +69,19 @@ export class Network {
     for (const line of lines) await this.run('ip', ...line.split(' '));
   }
 
+  /** The target gets a switch of its own, and a wire between the two: a port's fixed entries are then one host's alone. */
+  async part(): Promise<void> {
+    const lines = [
+      'link add br1 type bridge stp_state 0 forward_delay 0',
+      'link set br1 up',
+      'link add wire0 type veth peer name wire1',
+      'link set wire0 master br0 up',
+      'link set wire1 master br1 up',
+      ...CARDS.map((card) => `link set ${tap('b', card)} master br1`),
+    ];
+    for (const line of lines) await this.run('ip', ...line.split(' '));
+  }
+
   /** A command in the namespace, to its end. */
   run(...words: readonly string[]): Promise<string> {
     const [program = '', ...rest] = [...this.enter, ...words];
