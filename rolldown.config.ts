@@ -10,6 +10,7 @@ export default defineConfig({
   input: {
     main: 'src/host/main.ts',
     'forwarder.worker': 'src/adapters/kurrentdb/forwarder.worker.ts',
+    'netcfg.child': 'src/adapters/windows/netcfg.child.ts',
     'remote-log.worker': 'src/adapters/kurrentdb/remote-log.worker.ts',
   },
   platform: 'node',

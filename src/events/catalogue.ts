@@ -396,6 +396,10 @@ export const catalogue = {
   'driver.gone': define('NETKVM no longer reports a record for a MAC.', Type.Object({ mac: MacText }, Closed)),
   'protocol.installed': define('The failover protocol is installed.', Type.Object({ name: Short }, Closed)),
   'protocol.removed': define('The failover protocol is not installed.', Type.Object({ name: Short }, Closed)),
+  'controller.seen': define(
+    'Another program that switches the same pairs was found running (the driver package’s own service), or has ended.',
+    Type.Object({ name: Short, running: Type.Boolean() }, Closed),
+  ),
   'address.added': define('An adapter got an IP address.', AddressSchema),
   'address.removed': define('An adapter lost an IP address.', AddressSchema),
   'counters.sampled': define(
@@ -556,6 +560,7 @@ export const OBSERVATIONS = [
   'driver.gone',
   'protocol.installed',
   'protocol.removed',
+  'controller.seen',
   'address.added',
   'address.removed',
   'counters.sampled',

@@ -61,8 +61,8 @@ export class Pseudonyms {
   }
 
   event(event: RecordedEvent): RecordedEvent {
-    const installed = event.type === 'protocol.installed' || event.type === 'protocol.removed';
-    return installed ? event : ({ ...event, data: this.#value(event.data, '') } as RecordedEvent);
+    const names = event.type === 'protocol.installed' || event.type === 'protocol.removed' || event.type === 'controller.seen';
+    return names ? event : ({ ...event, data: this.#value(event.data, '') } as RecordedEvent);
   }
 
   /** The pseudonym of a MAC: locally administered, multicast if it was; none for "no address" and broadcast. */

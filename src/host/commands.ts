@@ -55,7 +55,7 @@ const FLEET_EXCLUSIVE = [
   ['log', 'category'],
 ] as const;
 
-export const PLATFORM_NAMES = ['auto', 'linux', 'recording', 'simulated'] as const;
+export const PLATFORM_NAMES = ['auto', 'linux', 'windows', 'recording', 'simulated'] as const;
 
 export const COMMANDS: readonly Command[] = [
   {

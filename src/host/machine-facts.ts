@@ -10,6 +10,9 @@ const textOf = (path: string): string | null => {
   }
 };
 
+/** Loaded there only: it needs native code. */
+const windows = process.platform === 'win32' ? await import('../adapters/windows/clocks.ts') : null;
+
 /** Facts for `service.started` and the headers of recordings. */
 export const hostFacts = (): Record<string, string> => ({
   name: hostname(),
@@ -22,10 +25,11 @@ export const hostFacts = (): Record<string, string> => ({
 
 /**
  * What a clone does not share with its original: machine-id(5), and the product UUID of DMI where it can be read (root
- * only). A machine without either is always itself.
+ * only); on Windows MachineGuid. A machine without either is always itself.
  */
 export const machineId = (): string =>
-  [textOf('/etc/machine-id'), textOf('/sys/class/dmi/id/product_uuid')].filter((part) => part !== null).join('+') || 'unknown';
+  windows?.machineGuid() ??
+  ([textOf('/etc/machine-id'), textOf('/sys/class/dmi/id/product_uuid')].filter((part) => part !== null).join('+') || 'unknown');
 
 /** /proc/sys/kernel/random/boot_id, random(4). */
-export const bootId = (): string => textOf('/proc/sys/kernel/random/boot_id') ?? 'unknown';
+export const bootId = (): string => windows?.bootId() ?? textOf('/proc/sys/kernel/random/boot_id') ?? 'unknown';

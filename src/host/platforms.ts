@@ -52,11 +52,18 @@ export const choosePlatform = async (args: Arguments, { settings, policy }: Conf
     const { PlaybackPlatform } = await import('../adapters/playback.ts');
     return { platform: await PlaybackPlatform.open(recording, args.number('speed') ?? 1), policy };
   }
+  const here = process.platform === 'win32' ? 'windows' : process.platform;
+  if (name !== 'auto' && name !== here)
+    throw new NetkvmError('platform.unsupported', `--platform ${name}: this system is ${here}`);
   return { platform: await systemPlatform(settings), policy };
 };
 
 /** This system as a platform. Errors: `platform.unsupported`, `platform.netlink`. */
 export const systemPlatform = async ({ receiveBuffer_bytes, survey_ms }: Configuration['settings']): Promise<Platform> => {
+  if (process.platform === 'win32') {
+    const { WindowsPlatform } = await import('../adapters/windows/platform.ts');
+    return new WindowsPlatform({ surveyInterval_ms: survey_ms });
+  }
   if (process.platform !== 'linux')
     throw new NetkvmError('platform.unsupported', `there is no adapter for ${process.platform} yet`);
   const { LinuxPlatform } = await import('../adapters/linux/platform.ts');

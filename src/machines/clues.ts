@@ -138,6 +138,12 @@ export class Clues {
       const text = (lasting: string): string => `the failover protocol is not installed, so no primary can be bound, ${lasting}`;
       yield { code: 'protocolMissing', mac, holds: without, after_ms: 0, text };
     }
+    const contested = (bits & BIT.ours) !== 0 && pair.contested;
+    if (isNews(memory, 'otherController', contested)) {
+      const names = [...guest.inventory.controllers].join(', ');
+      const text = (lasting: string): string => `${names} switches this pair, so nothing is decided here, ${lasting}`;
+      yield { code: 'otherController', mac, holds: contested, after_ms: 0, text };
+    }
     const holders = doubleHolders(pair);
     if (isNews(memory, 'doubleAddresses', holders.length > 0)) {
       const names = holders.map((holder) => `${nameOf(holder)}: ${globalsOf(holder).join(', ')}`).join('; ');

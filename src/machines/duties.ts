@@ -13,9 +13,12 @@ export const CONFIRM_MS = 5000;
 export const isGlobal = (address: string): boolean => !/^(?:fe[89ab]|169\.254\.|127\.|::1\/)/i.test(address);
 export const globalsOf = (adapter: Arrived | null): string[] => [...(adapter?.addresses ?? [])].filter(isGlobal);
 
-/** Whether effects may touch the pair: it is listed and one pair, effects are not off, and no operator has released it. */
-export const mayTouch = ({ named, released, roles }: PairState, policy: Policy): boolean =>
-  named !== null && roles.rival === null && policy.effects !== 'off' && !released;
+/**
+ * Whether effects may touch the pair: it is listed and one pair, effects are not off, no operator has released it, and no other
+ * program switches it.
+ */
+export const mayTouch = ({ named, released, contested, roles }: PairState, policy: Policy): boolean =>
+  named !== null && roles.rival === null && policy.effects !== 'off' && !released && !contested;
 
 /** A bond is configured for the pair, and nothing joins the two yet. */
 export const isUnjoined = ({ named, mode, roles: { standby } }: PairState): boolean =>
@@ -37,12 +40,26 @@ export const wantsTakeOver = (pair: PairState, policy: Policy): boolean => {
 };
 
 /**
+ * NETKVM: the bindings of a primary that cannot serve the pair any more, because its standby is gone or the failover protocol
+ * was uninstalled, are given back at once: nothing else would be bound to it.
+ */
+const outOfWork = (pair: PairState, policy: Policy): Obligation | null => {
+  const { obligations, protocolMissing, roles } = pair;
+  const { standby, primary } = roles;
+  if (primary === null || (standby !== null && !protocolMissing)) return null;
+  if (policy.effects !== 'on' || !mayTouch(pair, policy)) return null;
+  return obligations.findLast(({ kind, device }) => kind === 'bindings' && device?.device === primary.facts.device) ?? null;
+};
+
+/**
  * What was changed is to be given back, newest first. In a dry run nothing is; and while the standby is away its bond stays,
  * since taking it apart would take the network from a guest whose primary still carries.
  */
-export const owedBack = ({ released, obligations, roles }: PairState, policy: Policy): Obligation | null => {
+export const owedBack = (pair: PairState, policy: Policy): Obligation | null => {
+  const { released, obligations, roles } = pair;
   const newest = obligations.at(-1);
-  if (!released || policy.effects === 'dryRun' || newest === undefined) return null;
+  if (!released) return outOfWork(pair, policy);
+  if (policy.effects === 'dryRun' || newest === undefined) return null;
   return newest.kind === 'takeover' && roles.standby === null ? null : newest;
 };
 

@@ -117,6 +117,8 @@ export class Guest {
       case 'protocol.installed':
       case 'protocol.removed':
         return inventory.setProtocol(event.data.name, event.type === 'protocol.installed');
+      case 'controller.seen':
+        return inventory.setController(event.data);
       case 'departure.signalled':
         return inventory.signal(event.data.address);
       case 'timer.elapsed':
@@ -301,7 +303,7 @@ export class Guest {
     const { stage, datapath, because } = shown;
     // While it is left alone for flapping, only the hold time forgets.
     if (pair.losses.length > 0 && pair.configuration.leaf !== 'flapping') this.#forgetOldLosses(pair, event);
-    let bits = lookAt(pair, this.policy, this.inventory.protocolMissing);
+    let bits = lookAt(pair, this.policy, this.inventory);
     if (((bits ^ pair.bits) & ~BIT.exhausted) !== 0) {
       pair.attempts = 0;
       bits = lookAgain(bits, pair, this.policy);

@@ -37,6 +37,8 @@ export class Inventory {
   readonly protocols = new Set<string>();
   /** The failover protocol was seen to be missing (Windows); not merely not seen. */
   protocolMissing = false;
+  /** Other programs that run and switch the same pairs (Windows: the driver package's own service). */
+  readonly controllers = new Set<string>();
   /** Windows pairs by current MAC, Linux by permanent MAC. */
   byCurrentMac = false;
   readonly #members = new Map<string, Arrived[]>();
@@ -296,6 +298,12 @@ export class Inventory {
     return [...this.pairs.values()];
   }
 
+  setController({ name, running }: EventData<'controller.seen'>): PairState[] {
+    if (running) this.controllers.add(name);
+    else this.controllers.delete(name);
+    return [...this.pairs.values()];
+  }
+
   /** The pairs that the policy names; those that it no longer names are still pairs, but not to be touched. */
   list(named: Policy['pairs']): PairState[] {
     this.#named = new Map(named.map((pair) => [pair.mac, pair]));
@@ -313,6 +321,7 @@ export class Inventory {
       pair.released = false;
     }
     this.functions.clear();
+    this.controllers.clear();
   }
 
   /** Takes over what a snapshot lists: pairs with their primaries, then the adapters. */

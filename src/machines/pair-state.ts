@@ -48,6 +48,10 @@ export interface PairState {
   aligned: Identity | null;
   /** An operator took it out of our hands (restore); a reload or a reboot puts it back. */
   released: boolean;
+  /** NETKVM: the failover protocol is not installed (as the last look at the facts had it). */
+  protocolMissing: boolean;
+  /** Another program switches the same pairs: while it runs, nothing is decided here. */
+  contested: boolean;
   /** Why the last effect did not take place: its kind, result and the system’s reason. Null after one that did. */
   hindrance: string | null;
 }
@@ -75,5 +79,7 @@ export const newPair = (mac: string, named: NamedPair | null): PairState => ({
   paused: false,
   aligned: null,
   released: false,
+  protocolMissing: false,
+  contested: false,
   hindrance: null,
 });

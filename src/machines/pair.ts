@@ -110,11 +110,19 @@ const isReady = (member: Arrived | null, master: Arrived | null): boolean =>
 const isEligible = ({ mode, roles: { master, primary } }: PairState): boolean =>
   mode === 'bond' && enslavedTo(primary, master) && isReady(primary, master) && primary?.facts.slave?.miiUp === true;
 
+/** What holds for the whole guest (inventory.ts). */
+interface Surroundings {
+  readonly protocolMissing: boolean;
+  readonly controllers: ReadonlySet<string>;
+}
+
 /** Computes the packed view anew, and the datapath (into `shown`). */
-export const lookAt = (pair: PairState, policy: Policy, protocolMissing: boolean): number => {
+export const lookAt = (pair: PairState, policy: Policy, { protocolMissing, controllers }: Surroundings): number => {
   const { mode, roles, driverFacts } = pair;
   const { standby, master, primary } = roles;
   const netkvm = mode === 'netkvm';
+  pair.protocolMissing = netkvm && protocolMissing;
+  pair.contested = controllers.size > 0;
   const datapath = datapathOf(pair);
   pair.shown.datapath = datapath;
   const mayAct = mayTouch(pair, policy) && (netkvm || (mode === 'bond' && pair.named?.mode !== 'kernel'));

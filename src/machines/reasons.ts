@@ -194,6 +194,12 @@ export const FINDINGS = {
     cause: 'It was never installed, or was removed: the driver alone cannot pair.',
     cure: 'Install vioprot.inf; the standby carries until then.',
   },
+  otherController: {
+    severity: 'error',
+    meaning: 'Another program switches the same pairs; while it runs, this service only observes.',
+    cause: 'The driver package’s own service (netkvmp) is running: installing VIOPROT registers and starts it.',
+    cure: 'Run `netkvm install --take-over`, which stops and disables it, or leave the pairs to it.',
+  },
   lockHeld: {
     severity: 'warning',
     meaning: 'An effect could not be carried out because another program holds the lock that it needs.',

@@ -14,6 +14,7 @@ export interface GuestSnapshot {
   readonly byCurrentMac: boolean;
   readonly protocols: readonly string[];
   readonly protocolMissing: boolean;
+  readonly controllers?: readonly string[];
   readonly adapters: readonly { readonly facts: Adapter; readonly arrival: number; readonly addresses: readonly string[] }[];
   readonly functions: readonly PciFunction[];
   readonly pairs: readonly {
@@ -44,6 +45,7 @@ export const snapshotOf = (inventory: Inventory, policy: Policy, bootId: string 
   byCurrentMac: inventory.byCurrentMac,
   protocols: [...inventory.protocols],
   protocolMissing: inventory.protocolMissing,
+  ...(inventory.controllers.size === 0 ? {} : { controllers: [...inventory.controllers] }),
   adapters: [...inventory.adapters.values()].map(({ facts, arrival, addresses }) => ({
     facts: { ...facts },
     arrival,
@@ -87,6 +89,7 @@ export const restoreInto = (inventory: Inventory, snapshot: GuestSnapshot): void
   inventory.byCurrentMac = snapshot.byCurrentMac;
   for (const name of snapshot.protocols) inventory.protocols.add(name);
   inventory.protocolMissing = snapshot.protocolMissing;
+  for (const name of snapshot.controllers ?? []) inventory.controllers.add(name);
   for (const item of snapshot.functions) inventory.functions.set(item.address, item);
   inventory.list(snapshot.policy.pairs);
   inventory.restore(snapshot.adapters, snapshot.pairs);
@@ -110,7 +113,7 @@ export const restoreInto = (inventory: Inventory, snapshot: GuestSnapshot): void
     pair.released = saved.released;
     pair.hindrance = saved.hindrance;
     pair.shown.stage = pair.configuration.stage;
-    lookAt(pair, snapshot.policy, inventory.protocolMissing);
+    lookAt(pair, snapshot.policy, inventory);
     pair.shown.because = becauseOf(pair);
   }
 };

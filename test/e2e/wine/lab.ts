@@ -99,7 +99,7 @@ const TARGETS: readonly (readonly [target: string, options: readonly string[], s
   ['beside-node/setupapi.dll', ['-shared', '-D_SETUPAPI_'], 'setupapi.c', '-ladvapi32'],
   ['netkvmd.sys', DRIVER, 'netkvmd.c', '-lntoskrnl'],
   ['labpnp.sys', DRIVER, 'labpnp.c', '-lntoskrnl'],
-  ['netcfgdouble.dll', ['-shared'], 'netcfgdouble.c netcfgdouble.def', '-lole32 -ladvapi32'],
+  ['netcfgdouble.dll', ['-shared'], 'netcfgdouble.c netcfgdouble.def', '-lole32 -ladvapi32 -liphlpapi'],
   ['evdouble.dll', ['-shared'], 'evdouble.c', '-luser32 -liphlpapi'],
   ['bcryptprimitives.dll', ['-shared'], 'bcryptprimitives.c', '-ladvapi32'],
 ];
@@ -215,6 +215,11 @@ export class Wine {
   /** A command of Linux in the prefix's network: `ip link …`. */
   ip(...args: string[]): void {
     execFileSync('nsenter', this.#inside(['ip', ...args]), { stdio: ['ignore', 'pipe', 'pipe'] });
+  }
+
+  /** A file of Linux as the prefix's network sees it. */
+  read(path: string): string {
+    return execFileSync('nsenter', this.#inside(['cat', path]), { encoding: 'utf8' });
   }
 
   /** Starts a Windows program with real pipes; its exit code and output are those of the child. */

@@ -57,6 +57,7 @@ export const laneOf = ({ event, roles }: Row, mac: string): Lane | null => {
       return data.pair === mac ? 'controller' : null;
     case 'protocol.installed':
     case 'protocol.removed':
+    case 'controller.seen':
     case 'gap.seen':
     case 'survey.taken':
     case 'service.started':

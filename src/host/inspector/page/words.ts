@@ -99,6 +99,8 @@ export const summary = ({ event, subject }: Row): string => {
     case 'protocol.installed':
     case 'protocol.removed':
       return event.data.name;
+    case 'controller.seen':
+      return `${event.data.name} ${event.data.running ? 'runs' : 'does not run'}`;
     case 'log.outage':
       return `${event.data.events} events late, ${event.data.lost} lost · ${event.data.reason}`;
     case 'operator.commanded':
