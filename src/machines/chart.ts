@@ -44,6 +44,7 @@ export const pairChart = setup({
     // Where the standby is held while the primary is bound, a primary without carrier would mean no path at all.
     primaryUsable: ({ context: { view } }) => view.primary && view.attachable && (!view.holds || view.carrier),
     unattachable: ({ context: { view } }) => view.primary && !view.attachable && !view.attached,
+    attachableAgain: ({ context: { view } }) => view.attachable || view.attached,
     deadWhileHeld: ({ context: { view } }) => view.holds && !view.carrier,
     incompatible: ({ context: { view } }) => view.primary && !view.compatible,
     nowCompatible: ({ context: { view } }) => view.compatible,
@@ -164,7 +165,7 @@ export const pairChart = setup({
                 { guard: 'boundInTime', target: 'switching' },
                 { guard: 'primaryUsable', target: 'attaching' },
                 { guard: 'heldAndExpected', target: 'awaitingPrimary' },
-                { guard: 'unattachable', target: 'fallback.notAttached' },
+                { guard: 'unattachable', target: 'fallback.unattachable' },
                 { guard: 'primaryFound', target: 'fallback.noCarrier' },
                 { target: 'fallback' },
               ],
@@ -178,7 +179,7 @@ export const pairChart = setup({
                 { guard: 'notHeld', target: 'fallback' },
               ],
               after: {
-                grace: [{ guard: 'unattachable', target: 'fallback.notAttached' }, { target: 'fallback.noCarrier' }],
+                grace: [{ guard: 'unattachable', target: 'fallback.unattachable' }, { target: 'fallback.noCarrier' }],
               },
             },
             fallback: {
@@ -195,6 +196,14 @@ export const pairChart = setup({
                   always: [
                     { guard: 'noPrimary', target: 'noPrimary' },
                     { guard: 'nowCompatible', target: '#pair.path.failover.sorting' },
+                  ],
+                },
+                unattachable: {
+                  description: 'The primary is there, but the failover protocol that it would be bound to is not.',
+                  always: [
+                    { guard: 'noPrimary', target: 'noPrimary' },
+                    { guard: 'carries', target: '#pair.path.failover.onPrimary' },
+                    { guard: 'attachableAgain', target: '#pair.path.failover.sorting' },
                   ],
                 },
                 notAttached: {
@@ -258,7 +267,7 @@ export const pairChart = setup({
                 { guard: 'incompatible', target: 'fallback.incompatible' },
                 { guard: 'boundInTime', target: 'switching' },
                 // The failover protocol was uninstalled: a standby that carries must not be held for what cannot come.
-                { guard: 'unattachable', target: 'fallback.notAttached' },
+                { guard: 'unattachable', target: 'fallback.unattachable' },
               ],
               // Refused (access, reboot required): the old path is kept, and not held back for what will not come soon.
               on: { 'outcome.refused': { guard: 'held', target: 'fallback.notAttached' } },

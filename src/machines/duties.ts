@@ -57,7 +57,9 @@ const outOfWork = (pair: PairState, policy: Policy): Obligation | null => {
  */
 export const owedBack = (pair: PairState, policy: Policy): Obligation | null => {
   const { released, obligations, roles } = pair;
-  const newest = obligations.at(-1);
+  // Bindings are kept for a device that has left: they are given back when it is there again.
+  const present = [roles.primary, ...roles.surplus].map((one) => one?.facts.device);
+  const newest = obligations.findLast(({ kind, device }) => kind !== 'bindings' || present.includes(device?.device));
   if (!released) return outOfWork(pair, policy);
   if (policy.effects === 'dryRun' || newest === undefined) return null;
   return newest.kind === 'takeover' && roles.standby === null ? null : newest;

@@ -172,6 +172,7 @@ export const becauseOf = ({ configuration, bits, mode, roles }: PairState): Beca
       switch (configuration.leaf) {
         case 'incompatible':
           return 'primary.incompatible';
+        case 'unattachable':
         case 'notAttached':
           return 'primary.notAttached';
         case 'noCarrier':

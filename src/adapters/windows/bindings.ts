@@ -49,7 +49,11 @@ export class NetCfg {
 
   #open(): ChildProcess {
     if (this.#child !== null) return this.#child;
-    const child = fork(childFile(), { stdio: ['ignore', 'ignore', 'ignore', 'ipc'], windowsHide: true });
+    const child = fork(childFile(), {
+      execArgv: [],
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+      windowsHide: true,
+    });
     const gone = (): void => {
       if (this.#child === child) this.#child = null;
     };

@@ -8,6 +8,7 @@ import {
   type Decision,
   type DecisionOf,
   type DriverFacts,
+  isHosts,
   LOCK_HELD,
   type Obligation,
   type Target,
@@ -117,6 +118,7 @@ export class WindowsEffects {
   }
 
   #act(decision: Decision, signal: AbortSignal, ledger: Ledger): Promise<Outcome> {
+    if (isHosts(decision)) throw new Stop('refused', 'this is for a hypervisor to do');
     switch (decision.kind) {
       case 'holdLink':
         return this.#setLink(decision.pair, false);
@@ -265,16 +267,11 @@ export class WindowsEffects {
     const standby = adapters.find((one) => one.bus === 'virtio' && one.mac === pair);
     // Without its primary the standby is the only path, and is left alone.
     if (held && standby !== undefined && adapters.some((one) => one.device === device)) await this.#retire(pair, standby, signal);
-    try {
-      const { bindings } = await this.#ask({ op: 'set', device, wanted: protocols, wait_ms: LOCK_WAIT_MS }, signal);
-      const now = bindings.adapters[device.toUpperCase()] ?? {};
-      // A protocol that was uninstalled meanwhile has no binding to give back.
-      if (!isSet(now, protocols)) throw new Stop('failed', 'INetCfg does not show the bindings that were given back');
-    } catch (error) {
-      if (!(error instanceof Stop) || error.result !== 'void') throw error;
-      ledger.settle(owed.id, 'gone');
-      return { result: 'succeeded', reason: error.message, observed: true };
-    }
+    // A device that INetCfg does not have at the moment is still owed its bindings: void, and tried again when it is back.
+    const { bindings } = await this.#ask({ op: 'set', device, wanted: protocols, wait_ms: LOCK_WAIT_MS }, signal);
+    // A protocol that was uninstalled meanwhile has no binding to give back.
+    if (!isSet(bindings.adapters[device.toUpperCase()] ?? {}, protocols))
+      throw new Stop('failed', 'INetCfg does not show the bindings that were given back');
     ledger.settle(owed.id, 'givenBack');
     return SUCCEEDED;
   }

@@ -32,6 +32,7 @@ const WATCHED = [
 const FILTER_BYTES = 416;
 const FILTER_GUID_AT = 16;
 const WAIT_TIMEOUT = 258;
+const WAIT_LIMIT_MS = 60_000;
 const MEM_COMMIT_RESERVE = 0x3000;
 const PAGE_READWRITE = 0x04;
 const PAGE_EXECUTE_READ = 0x20;
@@ -149,9 +150,9 @@ export class Hints {
     }
   }
 
-  /** Resolves at the next hint, or after `limit_ms`. Uses a thread of the pool as long as it waits. */
-  wait(limit_ms: number): Promise<Heard> {
-    this.#waiting ??= this.#wait(limit_ms).finally(() => {
+  /** Resolves at the next hint, or after a minute. Uses a thread of the pool as long as it waits. */
+  wait(): Promise<Heard> {
+    this.#waiting ??= this.#wait().finally(() => {
       this.#waiting = null;
     });
     return this.#waiting;
@@ -187,11 +188,11 @@ export class Hints {
     }
   }
 
-  async #wait(limit_ms: number): Promise<Heard> {
+  async #wait(): Promise<Heard> {
     if (this.#closed) return { any: false, registry: false };
     const events = new BigInt64Array([this.#event, ...this.#keys.map(({ event }) => event)].map(BigInt));
     const first = await new Promise<number>((resolve, reject) => {
-      native().waitAny.async(events.length, events, 0, limit_ms, (error, result) =>
+      native().waitAny.async(events.length, events, 0, WAIT_LIMIT_MS, (error, result) =>
         error === null ? resolve(result) : reject(error),
       );
     });

@@ -15,10 +15,12 @@ import { networkDevices } from './devices.ts';
 import { NoDevice, queryAdapters } from './driver.ts';
 import { WindowsEffects } from './effects.ts';
 import { Hints } from './hints.ts';
-import { interfaces } from './interfaces.ts';
+import { type Interface, interfaces } from './interfaces.ts';
 import type { Bindings } from './netcfg.ts';
 import { serviceState } from './scm.ts';
 import { isStandbyDevice, type Look, ORIGINAL_SERVICE, World } from './world.ts';
+
+type Aside = Pick<Look, 'devices' | 'original' | 'addresses'>;
 
 export interface WindowsOptions {
   readonly surveyInterval_ms?: number;
@@ -28,9 +30,12 @@ const SURVEY_INTERVAL_MS = 60_000;
 /** A look without a hint, as often as the original service polls; and the shortest time between two looks. */
 const POLL_MS = 3000;
 const REST_MS = 20;
+const ASIDE_MS = 2500;
 /** How soon bindings are asked for again while an adapter waits for them, and how long it waits. */
 const BINDINGS_AGAIN_MS = 250;
 const BINDINGS_LIMIT_MS = 5000;
+/** How long the rest waits when the driver has lost a VF that is still there. */
+const UNBOUND_LIMIT_MS = 1000;
 const WITHHELD_MS = 15_000;
 /** How long the last records stand although the control device does not answer. */
 const SILENT_MS = 10_000;
@@ -39,6 +44,7 @@ const gap = (source: string, reason: string): Observation => ({
   type: 'gap.seen',
   data: { source: source.slice(0, 256), reason: reason.slice(0, 4096) },
 });
+const pause = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms));
 const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /** By the names that the interfaces have. */
@@ -68,6 +74,7 @@ export class WindowsPlatform implements Platform {
   #bindings: Bindings | null = null;
   #staleBindings = true;
   #reading: Promise<void> | null = null;
+  #aside: (Aside & { readonly guids: string; readonly since_ms: number }) | null = null;
   #withheldSince_ms: number | null = null;
   #silentSince_ms: number | null = null;
   /** Failures that were told, so that each is told once while it lasts. */
@@ -138,13 +145,18 @@ export class WindowsPlatform implements Platform {
         if (performance.now() >= survey_ms) this.survey('periodic');
         if (this.#wanted !== null) survey_ms = performance.now() + this.#survey_ms;
         await this.#refreshFrom(false);
-        const heard = await this.#hints.wait(this.#pause_ms(survey_ms));
-        if (heard.registry) this.#staleBindings = true;
-        if (!this.#closed) await new Promise((resolve) => setTimeout(resolve, REST_MS));
+        await this.#hear(this.#hints, this.#pause_ms(survey_ms));
+        if (!this.#closed) await pause(REST_MS);
       }
     } catch (error) {
       this.#out.error(error instanceof Error ? error : new Error(textOf(error)));
     }
+  }
+
+  /** The poll does not depend on the thread that waits for hints. */
+  async #hear(hints: Hints, limit_ms: number): Promise<void> {
+    const heard = await Promise.race([hints.wait(), pause(limit_ms)]);
+    if (heard?.registry === true) this.#staleBindings = true;
   }
 
   #pause_ms(survey_ms: number): number {
@@ -169,15 +181,23 @@ export class WindowsPlatform implements Platform {
     const { at, jumps } = this.#clocks.look();
     if (jumps.some(({ data }) => data.kind === 'suspended')) this.survey('suspended');
     const found: Observation[] = [...jumps];
-    const look = await this.#read(found);
+    let look = await this.#read(found);
     if (look === null) return this.#tell(found, at);
+    if (this.#world.wasUnbound(look)) {
+      this.#staleBindings = true;
+      await Promise.race([this.#readBindings(), pause(UNBOUND_LIMIT_MS)]);
+      if (this.#closed) return;
+      look = { ...look, ...this.#known() };
+    }
     const lacks = this.#world.lacksBindings(look);
     this.#withheldSince_ms = lacks ? (this.#withheldSince_ms ?? performance.now()) : null;
     this.#take(look, found, at);
-    if (!this.#staleBindings && !lacks) return;
+    if (!this.#staleBindings && !lacks && !(waits && this.#reading !== null)) return;
     const reading = this.#readBindings();
     if (!waits) return;
     await reading;
+    // What was being read may be older than the change that is looked for.
+    if (this.#staleBindings) await this.#readBindings();
     if (!this.#closed) this.#take({ ...look, ...this.#known() }, [], readClocks());
   }
 
@@ -199,16 +219,27 @@ export class WindowsPlatform implements Platform {
   /** Null when Windows itself did not answer: then nothing has changed. */
   async #read(found: Observation[]): Promise<Look | null> {
     try {
-      const [rows, devices] = [interfaces(), networkDevices()];
-      this.#records = await this.#readRecords(devices.some(isStandbyDevice), found);
-      const original = serviceState(ORIGINAL_SERVICE) === 'running';
-      const addresses = addressesOf(new Map(rows.map(({ alias, ifindex }) => [alias, ifindex])));
+      const rows = interfaces();
+      const aside = this.#readAside(rows);
+      this.#records = await this.#readRecords(aside.devices.some(isStandbyDevice), found);
       this.#recovered('look');
-      return { interfaces: rows, devices, records: this.#records, original, addresses, ...this.#known() };
+      return { interfaces: rows, ...aside, records: this.#records, ...this.#known() };
     } catch (error) {
       this.#failed('look', textOf(error), found);
       return null;
     }
+  }
+
+  /** What costs more and changes less: at most once in a while, unless there are other interfaces or a survey is wanted. */
+  #readAside(rows: readonly Interface[]): Aside {
+    const guids = rows.map(({ guid }) => guid).join(' ');
+    const isFresh = this.#aside?.guids === guids && performance.now() - this.#aside.since_ms < ASIDE_MS;
+    if (this.#aside === null || !isFresh || this.#wanted !== null || this.#staleBindings) {
+      const original = serviceState(ORIGINAL_SERVICE) === 'running';
+      const addresses = addressesOf(new Map(rows.map(({ alias, ifindex }) => [alias, ifindex])));
+      this.#aside = { guids, since_ms: performance.now(), devices: networkDevices(), original, addresses };
+    }
+    return this.#aside;
   }
 
   async #readRecords(hasStandby: boolean, found: Observation[]): Promise<readonly DriverFacts[]> {

@@ -81,6 +81,18 @@ export class World {
     return interfaces.some((one) => this.#isWithheld(adapterOf(one, byGuid.get(one.guid), bindings), records));
   }
 
+  /**
+   * Whether the driver lost a VF that is still there: somebody has changed its bindings. The driver has fallen back by
+   * itself, so what follows may wait until they are read.
+   */
+  wasUnbound({ interfaces, records }: Look): boolean {
+    const listed = firstRecords(records);
+    return [...this.#records.values()].some(
+      ({ mac, hasVf, vfIfIndex }) =>
+        hasVf && listed.get(mac)?.hasVf === false && interfaces.some(({ ifindex }) => ifindex === vfIfIndex),
+    );
+  }
+
   /** Takes a look. With a reason everything is told anew, without one what differs. */
   take(look: Look, reason: string | null): Observation[] {
     const out: Observation[] = [];

@@ -60,6 +60,7 @@ export const ARRANGEMENT: Arrangement = {
     incompatible: [1, 1],
     flapping: [2, 1],
     unjoined: [1, 2],
+    unattachable: [0, 2],
   },
   effects: { free: [0, 0], pending: [0, 1], blocked: [0, 2] },
   blocked: { retrying: [0, 0], waiting: [1, 0] },

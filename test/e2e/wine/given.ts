@@ -5,11 +5,12 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Command, Nic, Request } from './guest.child.ts';
-import { LAB, PROJECT, type Result, Wine, winPath } from './lab.ts';
+import { LAB, NETKVM, PROJECT, type Result, Wine, winPath } from './lab.ts';
 
 export const MAC = '52:54:00:00:00:01';
 const LIMIT_MS = 30_000;
 const HERE = join(PROJECT, 'test/e2e/wine');
+const EVENTS = `file:///${winPath(join(HERE, 'events.mjs')).replaceAll('\\', '/')}`;
 export const CHILD = fileURLToPath(new URL('guest.child.ts', import.meta.url));
 
 export const standby: Nic = {
@@ -50,7 +51,7 @@ export class Guest {
 
   private constructor(wine: Wine) {
     this.wine = wine;
-    this.#child = wine.spawnNode([join(HERE, 'guest.child.ts')]);
+    this.#child = wine.spawnNode(['--import', EVENTS, join(HERE, 'guest.child.ts')]);
     createInterface({ input: this.#child.stdout! }).on('line', (line) => this.#waiting.shift()?.(line));
     this.#child.stderr!.on('data', (chunk: Buffer) => (this.#stderr += chunk.toString()));
     this.#child.once('close', () => {
@@ -109,7 +110,7 @@ export class Guest {
 
   /** No cards, no bindings, nothing scripted. */
   async reset(): Promise<void> {
-    for (const nic of [standby, vf(0), vf(1)]) {
+    for (const nic of [vf(0), vf(1), standby]) {
       await this.ask({ op: 'leave', nic }).catch(() => {});
       this.#unwire(nic);
     }
@@ -167,11 +168,7 @@ export class Service {
     writeFileSync(this.#config, `[policy]\neffects = "on"\n${policy}\n[[pairs]]\nmac = "${MAC}"\n`);
     const words = ['run', '--json', '--config', this.#config, '--state-dir', this.dir];
     const env = storm === undefined ? {} : { EVDOUBLE_STORM: String(storm) };
-    const start = [
-      '--import',
-      `file:///${winPath(join(HERE, 'events.mjs')).replaceAll('\\', '/')}`,
-      join(PROJECT, 'src/host/netkvm.mjs'),
-    ];
+    const start = ['--import', EVENTS, NETKVM];
     this.#child = guest.wine.spawnNode([...start, ...words], { env });
     createInterface({ input: this.#child.stdout! }).on('line', (line) => {
       if (line.startsWith('{')) this.lines.push(JSON.parse(line) as Line);
@@ -200,28 +197,57 @@ export class Service {
   }
   tail(): string {
     return this.lines
-      .slice(-25)
-      .map(({ event, msg }) => `${event}: ${String(msg)}`)
+      .slice(-40)
+      .map(({ time, msg }) => `${String(time).slice(11, 23)} ${String(msg)}`)
       .join('\n');
   }
-  /** Waits until the pair is in this stage and on this path. */
+  /** Waits until the pair is in this stage and on this path, and every decision has its outcome. */
   async is(stage: string, datapath: string, from = 0): Promise<void> {
     await this.line((line) => line.event === 'transition' && line['stage'] === stage && line['datapath'] === datapath, from);
+    await this.line(() => this.#open.length === 0);
   }
-  finding(code: string, from = 0): Promise<Line> {
-    return this.line((line) => line.event === 'finding' && line['code'] === code, from);
+  /** Waits until these kinds of decision have been carried out, one after the other. */
+  async did(...kinds: readonly string[]): Promise<void> {
+    await this.line(() => {
+      const rest = [...kinds];
+      for (const kind of this.acts) if (kind === rest[0]) rest.shift();
+      return rest.length === 0;
+    });
   }
-  get decisions(): string[] {
-    return this.lines.filter(({ event }) => event === 'decision').map((line) => String(line['kind']));
+  get #open(): Line[] {
+    const concluded = new Set(this.lines.filter(({ event }) => event === 'outcome').map((line) => line['decision']));
+    return this.lines.filter(({ event, id }) => event === 'decision' && !concluded.has(id));
+  }
+  /** Codes of what is the matter now. */
+  async findings(): Promise<string[]> {
+    const { stdout } = await this.netkvm('status', '--json');
+    return (JSON.parse(stdout) as { findings: { code: string }[] }).findings.map(({ code }) => code);
+  }
+  /** Kinds of the decisions that were carried out, in their order. */
+  get acts(): string[] {
+    const done = new Set(
+      this.lines.filter(({ event, result }) => event === 'outcome' && result === 'succeeded').map((line) => line['decision']),
+    );
+    return this.lines.filter(({ event, id }) => event === 'decision' && done.has(id)).map((line) => String(line['kind']));
   }
 
   netkvm(...words: string[]): Promise<Result> {
     return this.#guest.wine.netkvm([...words, '--config', this.#config, '--state-dir', this.dir]);
   }
-  /** As an operator asks for it; Windows has no signals. */
-  async stop(): Promise<void> {
-    this.#child.kill('SIGTERM');
-    await this.ended;
+  /** As the service manager ends it: Windows has no signals. */
+  async stop(): Promise<number> {
+    const place = JSON.stringify({ config: winPath(this.#config), dir: winPath(this.dir) });
+    const code = `const { config, dir } = ${place};
+      const { loadConfig } = await import('./src/host/config.ts');
+      const { settings } = loadConfig(config, { 'service.stateDir': dir });
+      await (await import('./src/host/control-client.ts')).request(settings.controlSocket, 'stop');`;
+    await this.#guest.wine.node(['--input-type=module', '-e', code]);
+    return this.ended;
+  }
+  /** Without any warning. */
+  kill(): Promise<number> {
+    this.#child.kill('SIGKILL');
+    return this.ended;
   }
   forget(): void {
     rmSync(this.dir, { recursive: true, force: true });

@@ -3,6 +3,7 @@
 // registry), makes devices arrive and leave (labpnp.sys), and tells the driver double what NDIS would tell the driver.
 import koffi from 'koffi';
 import { createInterface } from 'node:readline';
+import { queryAdapters } from '../../../src/adapters/windows/driver.ts';
 import { initializeCom } from '../../../src/adapters/windows/com.ts';
 import { interfaces } from '../../../src/adapters/windows/interfaces.ts';
 import { answer } from '../../../src/adapters/windows/netcfg.ts';
@@ -32,6 +33,8 @@ export type Request =
   | { readonly op: 'script'; readonly values: Readonly<Record<string, string | number | null>> }
   | { readonly op: 'bindings'; readonly nic: Nic }
   | { readonly op: 'bind'; readonly nic: Nic; readonly protocol: string; readonly on: boolean }
+  /** All 128 combinations of the driver's seven facts, as the adapter reads them. */
+  | { readonly op: 'rows' }
   | { readonly op: 'protocol'; readonly installed: boolean };
 
 export interface Command {
@@ -222,6 +225,16 @@ const changesOf = (nic: Nic): Record<string, number> => {
   );
 };
 
+const rows = async () => {
+  const found = [];
+  for (let index = 0; index < 128; index += 1) {
+    command({ op: 'row', a: index });
+    found.push(...(await queryAdapters()));
+  }
+  command({ op: 'reset' });
+  return found;
+};
+
 const done = (request: Request): unknown => {
   switch (request.op) {
     case 'reset':
@@ -237,6 +250,8 @@ const done = (request: Request): unknown => {
       return command(request.command);
     case 'report':
       return report();
+    case 'rows':
+      return rows();
     case 'script': {
       const key = createKey(DOUBLE);
       for (const [name, value] of Object.entries(request.values)) {
@@ -263,7 +278,7 @@ initializeCom();
 for await (const line of createInterface({ input: process.stdin })) {
   let reply: object;
   try {
-    reply = { ok: true, value: done(JSON.parse(line) as Request) ?? null };
+    reply = { ok: true, value: (await done(JSON.parse(line) as Request)) ?? null };
   } catch (error) {
     reply = { ok: false, text: error instanceof Error ? (error.stack ?? error.message) : String(error) };
   }

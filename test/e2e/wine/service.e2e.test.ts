@@ -1,11 +1,10 @@
 // The service as win32 under Wine, end to end: the life cycle of a pair, and what stands in its way. The driver, INetCfg and
 // the notifications are doubles; registry, SetupAPI, interface table and service manager are Wine’s.
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Guest, MAC, Service, standby, vf } from './given.ts';
 import { missing } from './lab.ts';
 
 const lacks = missing();
-const inWine = test.skipIf(lacks !== null);
 let guest: Guest;
 let service: Service | null = null;
 beforeAll(async () => {
@@ -47,216 +46,218 @@ const onPrimary = async (options?: Options): Promise<Service> => {
   return running;
 };
 
-inWine('boot, migration to another place, and back: bound alone, then the link; the fallback in between', async () => {
-  const running = await onPrimary();
-  expect(running.acts).toEqual(['bindPrimary', 'releaseLink']);
-  expect(await links()).toBe('on');
-  expect(await guest.bindings(vf())).toEqual(alone);
-  let from = running.lines.length;
-  await guest.unplug(vf());
-  await running.is('fallback', 'standby', from);
-  from = running.lines.length;
-  await guest.plug(vf(1));
-  await running.is('onPrimary', 'primary', from);
-  // The standby was live: off, bound alone, on.
-  expect(running.acts.slice(2)).toEqual(['holdLink', 'bindPrimary', 'releaseLink']);
-  expect(await links()).toBe('on off on');
-  expect(await guest.bindings(vf(1))).toEqual(alone);
-  from = running.lines.length;
-  await guest.unplug(vf(1));
-  await running.is('fallback', 'standby', from);
-  from = running.lines.length;
-  // A cancelled migration: the first one returns as it was left, and what it had before is still what is owed.
-  await guest.plug(vf());
-  await running.is('onPrimary', 'primary', from);
-  expect(running.acts.slice(5)).toEqual(['holdLink', 'releaseLink']);
-  // The other one has left, and is given its bindings when it is there again.
-  const { code, stdout } = await running.netkvm('restore', '--json', '--timeout', '5');
-  expect([code, JSON.parse(stdout)]).toMatchObject([3, { owed: 2, missing: [expect.stringContaining('bindings')] }]);
-  expect(await guest.bindings(vf())).toEqual(on);
-  await guest.plug(vf(1));
-  await until(async () => expect(await guest.bindings(vf(1))).toEqual(on));
-});
+describe.skipIf(lacks !== null)('in Wine', () => {
+  test('boot, migration to another place, and back: bound alone, then the link; the fallback in between', async () => {
+    const running = await onPrimary();
+    expect(running.acts).toEqual(['bindPrimary', 'releaseLink']);
+    expect(await links()).toBe('on');
+    expect(await guest.bindings(vf())).toEqual(alone);
+    let from = running.lines.length;
+    await guest.unplug(vf());
+    await running.is('fallback', 'standby', from);
+    from = running.lines.length;
+    await guest.plug(vf(1));
+    await running.is('onPrimary', 'primary', from);
+    // The standby was live: off, bound alone, on.
+    expect(running.acts.slice(2)).toEqual(['holdLink', 'bindPrimary', 'releaseLink']);
+    expect(await links()).toBe('on off on');
+    expect(await guest.bindings(vf(1))).toEqual(alone);
+    from = running.lines.length;
+    await guest.unplug(vf(1));
+    await running.is('fallback', 'standby', from);
+    from = running.lines.length;
+    // A cancelled migration: the first one returns as it was left, and what it had before is still what is owed.
+    await guest.plug(vf());
+    await running.is('onPrimary', 'primary', from);
+    expect(running.acts.slice(5)).toEqual(['holdLink', 'releaseLink']);
+    // The other one has left, and is given its bindings when it is there again.
+    const { code, stdout } = await running.netkvm('restore', '--json', '--timeout', '5');
+    expect([code, JSON.parse(stdout)]).toMatchObject([3, { owed: 2, missing: [expect.stringContaining('bindings')] }]);
+    expect(await guest.bindings(vf())).toEqual(on);
+    await guest.plug(vf(1));
+    await until(async () => expect(await guest.bindings(vf(1))).toEqual(on));
+  });
 
-inWine('boot without VIOPROT: held, released after the grace time; installed later, the primary carries', async () => {
-  await guest.plug(standby);
-  await guest.plug(vf());
-  const running = start({ policy: 'grace_ms = 1500' });
-  await running.is('awaitingPrimary', 'none');
-  expect(await links()).toBe('');
-  await running.is('fallback', 'standby');
-  expect(await running.findings()).toContain('protocolMissing');
-  expect(running.acts).toEqual(['releaseLink']);
-  expect(await guest.bindings(vf())).toEqual(without(on));
-  await guest.setProtocol(true);
-  await running.is('onPrimary', 'primary');
-  expect(running.acts).toEqual(['releaseLink', 'holdLink', 'bindPrimary', 'releaseLink']);
-  expect(await guest.bindings(vf())).toEqual(alone);
-});
+  test('boot without VIOPROT: held, released after the grace time; installed later, the primary carries', async () => {
+    await guest.plug(standby);
+    await guest.plug(vf());
+    const running = start({ policy: 'grace_ms = 1500' });
+    await running.is('awaitingPrimary', 'none');
+    expect(await links()).toBe('');
+    await running.is('fallback', 'standby');
+    expect(await running.findings()).toContain('protocolMissing');
+    expect(running.acts).toEqual(['releaseLink']);
+    expect(await guest.bindings(vf())).toEqual(without(on));
+    await guest.setProtocol(true);
+    await running.is('onPrimary', 'primary');
+    expect(running.acts).toEqual(['releaseLink', 'holdLink', 'bindPrimary', 'releaseLink']);
+    expect(await guest.bindings(vf())).toEqual(alone);
+  });
 
-inWine('VIOPROT uninstalled while bound: IPv4 and IPv6 of the standby pulsed, the primary’s own bindings back', async () => {
-  const running = await onPrimary();
-  const from = running.lines.length;
-  await guest.setProtocol(false);
-  await running.did('bindPrimary', 'releaseLink', 'giveBack', 'releaseLink');
-  await running.is('fallback', 'standby', from);
-  expect(await running.findings()).toContain('protocolMissing');
-  expect(await guest.bindings(vf())).toEqual(without(on));
-  expect(await guest.changes(standby)).toEqual({ ms_tcpip: 2, ms_tcpip6: 2 });
-});
+  test('VIOPROT uninstalled while bound: IPv4 and IPv6 of the standby pulsed, the primary’s own bindings back', async () => {
+    const running = await onPrimary();
+    const from = running.lines.length;
+    await guest.setProtocol(false);
+    await running.did('bindPrimary', 'releaseLink', 'giveBack', 'releaseLink');
+    await running.is('fallback', 'standby', from);
+    expect(await running.findings()).toContain('protocolMissing');
+    expect(await guest.bindings(vf())).toEqual(without(on));
+    expect(await guest.changes(standby)).toEqual({ ms_tcpip: 2, ms_tcpip6: 2 });
+  });
 
-inWine('the primary loses its carrier: the standby takes over, until it is back', async () => {
-  const running = await onPrimary();
-  let from = running.lines.length;
-  await guest.cable(vf(), false);
-  await running.is('fallback', 'standby', from);
-  expect(running.acts.slice(2)).toEqual(['unbindPrimary']);
-  from = running.lines.length;
-  await guest.cable(vf(), true);
-  await running.is('onPrimary', 'primary', from);
-});
+  test('the primary loses its carrier: the standby takes over, until it is back', async () => {
+    const running = await onPrimary();
+    let from = running.lines.length;
+    await guest.cable(vf(), false);
+    await running.is('fallback', 'standby', from);
+    expect(running.acts.slice(2)).toEqual(['unbindPrimary']);
+    from = running.lines.length;
+    await guest.cable(vf(), true);
+    await running.is('onPrimary', 'primary', from);
+  });
 
-inWine('another MTU: the link is never asked for while that primary is bound', async () => {
-  await guest.setProtocol(true);
-  await guest.plug(standby);
-  await guest.plug(vf(), { mtu: 9000 });
-  const running = start();
-  await running.is('fallback', 'standby');
-  expect(running.acts).toEqual(['unbindPrimary', 'releaseLink']);
-  expect(await running.findings()).toContain('mtuMismatch');
-  expect((await guest.bindings(vf()))['vioprot']).toBe(false);
-});
+  test('another MTU: the link is never asked for while that primary is bound', async () => {
+    await guest.setProtocol(true);
+    await guest.plug(standby);
+    await guest.plug(vf(), { mtu: 9000 });
+    const running = start();
+    await running.is('fallback', 'standby');
+    expect(running.acts).toEqual(['unbindPrimary', 'releaseLink']);
+    expect(await running.findings()).toContain('mtuMismatch');
+    expect((await guest.bindings(vf()))['vioprot']).toBe(false);
+  });
 
-inWine('a second primary is left alone; when the driver of the standby restarts, the pair is whole again', async () => {
-  const running = await onPrimary();
-  await guest.plug(vf(1));
-  await until(async () => expect(await running.findings()).toContain('secondPrimary'));
-  expect(running.acts).toEqual(['bindPrimary', 'releaseLink']);
-  await guest.unplug(vf(1));
-  let from = running.lines.length;
-  await guest.unplug(standby);
-  await running.is('absent', 'none', from);
-  from = running.lines.length;
-  await guest.plug(standby);
-  await running.is('onPrimary', 'primary', from);
-});
+  test('a second primary is left alone; when the driver of the standby restarts, the pair is whole again', async () => {
+    const running = await onPrimary();
+    await guest.plug(vf(1));
+    await until(async () => expect(await running.findings()).toContain('secondPrimary'));
+    expect(running.acts).toEqual(['bindPrimary', 'releaseLink']);
+    await guest.unplug(vf(1));
+    let from = running.lines.length;
+    await guest.unplug(standby);
+    await running.is('absent', 'none', from);
+    from = running.lines.length;
+    await guest.plug(standby);
+    await running.is('onPrimary', 'primary', from);
+  });
 
-inWine('the write lock is held: its holder is named, and when it is free the primary is bound', async () => {
-  await plugBoth();
-  await guest.script({ LockedBy: 'Network Connections' });
-  const running = start();
-  const outcome = await running.line(({ event, result }) => event === 'outcome' && result === 'failed');
-  expect(outcome['reason']).toBe('the write lock is held by Network Connections');
-  // It is not taken for a missing protocol.
-  expect(await running.findings()).not.toContain('protocolMissing');
-  expect(await running.findings()).toContain('lockHeld');
-  await guest.script({ LockedBy: null });
-  await running.is('onPrimary', 'primary');
-});
+  test('the write lock is held: its holder is named, and when it is free the primary is bound', async () => {
+    await plugBoth();
+    await guest.script({ LockedBy: 'Network Connections' });
+    const running = start();
+    const outcome = await running.line(({ event, result }) => event === 'outcome' && result === 'failed');
+    expect(outcome['reason']).toBe('the write lock is held by Network Connections');
+    // It is not taken for a missing protocol.
+    expect(await running.findings()).not.toContain('protocolMissing');
+    await guest.script({ LockedBy: null });
+    await until(async () => expect(await guest.bindings(vf())).toEqual(alone));
+    await running.line(({ event, code }) => event === 'finding' && code === 'lockHeld');
+  });
 
-inWine('access denied: refused and said so; the link is not held back for it', async () => {
-  await plugBoth();
-  await guest.script({ Deny: 1 });
-  const running = start();
-  const denied = await running.line(({ event, result }) => event === 'outcome' && result === 'refused');
-  expect(denied['reason']).toMatch(/^access denied: AcquireWriteLock failed: .*0x80070005/);
-  await running.did('releaseLink');
-});
+  test('access denied: refused and said so; the link is not held back for it', async () => {
+    await plugBoth();
+    await guest.script({ Deny: 1 });
+    const running = start();
+    const denied = await running.line(({ event, result }) => event === 'outcome' && result === 'refused');
+    expect(denied['reason']).toMatch(/^access denied: AcquireWriteLock failed: .*0x80070005/);
+    await running.did('releaseLink');
+  });
 
-inWine('a reboot is required: refused and said so, and the standby carries', async () => {
-  await plugBoth();
-  await guest.ask({ op: 'bind', nic: vf(), protocol: 'vioprot', on: false });
-  await guest.command({ op: 'unbind', index: guest.ifindex(vf()) });
-  await guest.script({ FailApply: 0x4a020, NoNdis: 1 });
-  const running = start();
-  const refused = await running.line(({ event, result }) => event === 'outcome' && result === 'refused');
-  expect(refused['reason']).toBe('reboot required: the bindings take effect after it');
-  await running.is('fallback', 'standby');
-});
+  test('a reboot is required: refused and said so, and the standby carries', async () => {
+    await plugBoth();
+    await guest.ask({ op: 'bind', nic: vf(), protocol: 'vioprot', on: false });
+    await guest.command({ op: 'unbind', index: guest.ifindex(vf()) });
+    await guest.script({ FailApply: 0x4a020, NoNdis: 1 });
+    const running = start();
+    const refused = await running.line(({ event, result }) => event === 'outcome' && result === 'refused');
+    expect(refused['reason']).toBe('reboot required: the bindings take effect after it');
+    await running.is('fallback', 'standby');
+  });
 
-inWine('INetCfg hangs: the call ends with its process, and the service lives', async () => {
-  await plugBoth();
-  await guest.script({ HangMs: 30_000 });
-  const running = start();
-  const outcome = await running.line(({ event, result }) => event === 'outcome' && result === 'failed');
-  expect(outcome['reason']).toBe('timeout: INetCfg did not answer set in 12000 ms');
-  await guest.script({ HangMs: null });
-  await running.is('onPrimary', 'primary');
-});
+  test('INetCfg hangs: the call ends with its process, and the service lives', async () => {
+    await plugBoth();
+    await guest.script({ HangMs: 30_000 });
+    const running = start();
+    const outcome = await running.line(({ event, result }) => event === 'outcome' && result === 'failed');
+    expect(outcome['reason']).toBe('timeout: INetCfg did not answer set in 12000 ms');
+    await guest.script({ HangMs: null });
+    await running.is('onPrimary', 'primary');
+  });
 
-inWine('the administrator’s own settings are remembered over a kill and a restart, and given back exactly', async () => {
-  await plugBoth();
-  await guest.ask({ op: 'bind', nic: vf(), protocol: 'ms_server', on: false });
-  await guest.ask({ op: 'bind', nic: vf(), protocol: 'ms_tcpip6', on: false });
-  const first = start();
-  await first.is('onPrimary', 'primary');
-  await first.kill();
-  await guest.unplug(vf());
-  const second = start({ dir: first.dir });
-  await second.is('fallback', 'standby');
-  await guest.plug(vf());
-  await second.is('onPrimary', 'primary');
-  expect(await guest.bindings(vf())).toEqual(alone);
-  expect(await second.stop()).toBe(0);
-  // With no service running, the command itself is the log’s writer.
-  const { code, stderr } = await second.netkvm('restore', '--timeout', '20');
-  expect([code, stderr]).toEqual([0, '']);
-  expect(await guest.bindings(vf())).toEqual({ ...on, ms_server: false, ms_tcpip6: false });
-});
+  test('the administrator’s own settings are remembered over a kill and a restart, and given back exactly', async () => {
+    await plugBoth();
+    await guest.ask({ op: 'bind', nic: vf(), protocol: 'ms_server', on: false });
+    await guest.ask({ op: 'bind', nic: vf(), protocol: 'ms_tcpip6', on: false });
+    const first = start();
+    await first.is('onPrimary', 'primary');
+    await first.kill();
+    await guest.unplug(vf());
+    const second = start({ dir: first.dir });
+    await second.is('fallback', 'standby');
+    await guest.plug(vf());
+    await second.is('onPrimary', 'primary');
+    expect(await guest.bindings(vf())).toEqual(alone);
+    expect(await second.stop()).toBe(0);
+    // With no service running, the command itself is the log’s writer.
+    const { code, stderr } = await second.netkvm('restore', '--timeout', '20');
+    expect([code, stderr]).toEqual([0, '']);
+    expect(await guest.bindings(vf())).toEqual({ ...on, ms_server: false, ms_tcpip6: false });
+  });
 
-inWine('every COM reference is released, also where INetCfg refuses', async () => {
-  await plugBoth();
-  await guest.script({ FailEnable: 0x80004005 });
-  const running = start();
-  await running.line(({ event, result }) => event === 'outcome' && result === 'failed');
-  await guest.script({ FailEnable: null });
-  await running.is('onPrimary', 'primary');
-  expect(await running.stop()).toBe(0);
-  expect((await guest.report()).live).toBe(0);
-});
+  test('every COM reference is released, also where INetCfg refuses', async () => {
+    await plugBoth();
+    await guest.script({ FailEnable: 0x80004005 });
+    const running = start();
+    await running.line(({ event, result }) => event === 'outcome' && result === 'failed');
+    await guest.script({ FailEnable: null });
+    await running.is('onPrimary', 'primary');
+    expect(await running.stop()).toBe(0);
+    expect((await guest.report()).live).toBe(0);
+  });
 
-inWine('NETKVMD does not open for a moment: nothing is unbound, and the pair stays where it is', async () => {
-  const running = await onPrimary();
-  const from = running.lines.length;
-  await guest.command({ op: 'fail', index: 1, mtu: 0xc00000a3 });
-  const gap = await running.line(({ event }) => event === 'gap', from);
-  expect(String(gap['reason'])).toContain('opening \\\\.\\NETKVMD failed');
-  await guest.command({ op: 'fail', index: 1, mtu: 0 });
-  await guest.command({ op: 'odd', a: 3 });
-  const odd = await running.line(({ event, reason }) => event === 'gap' && String(reason).includes('multiple'), from);
-  expect(odd['reason']).toBe('NETKVMD answered 67 bytes, which is no multiple of the 64 of a record');
-  await guest.command({ op: 'odd', a: 0 });
-  expect(running.lines.slice(from).filter(({ event }) => event === 'transition' || event === 'decision')).toEqual([]);
-  expect(await guest.bindings(vf())).toEqual(alone);
-});
+  test('NETKVMD does not open for a moment: nothing is unbound, and the pair stays where it is', async () => {
+    const running = await onPrimary();
+    const from = running.lines.length;
+    await guest.command({ op: 'fail', index: 1, mtu: 0xc00000a3 });
+    const gap = await running.line(({ event }) => event === 'gap', from);
+    expect(String(gap['reason'])).toContain('opening \\\\.\\NETKVMD failed');
+    await guest.command({ op: 'fail', index: 1, mtu: 0 });
+    await guest.command({ op: 'odd', a: 3 });
+    const odd = await running.line(({ event, reason }) => event === 'gap' && String(reason).includes('multiple'), from);
+    expect(odd['reason']).toBe('NETKVMD answered 67 bytes, which is no multiple of the 64 of a record');
+    await guest.command({ op: 'odd', a: 0 });
+    expect(running.lines.slice(from).filter(({ event }) => event === 'transition' || event === 'decision')).toEqual([]);
+    expect(await guest.bindings(vf())).toEqual(alone);
+  });
 
-inWine('a storm of notifications, each on a thread of its own, is one hint', async () => {
-  const running = await onPrimary({ storm: 600 });
-  const from = running.lines.length;
-  await guest.unplug(vf());
-  await running.is('fallback', 'standby', from);
-  await guest.plug(vf());
-  await running.is('onPrimary', 'primary', from);
-  expect(await running.stop()).toBe(0);
-});
+  test('a storm of notifications, each on a thread of its own, is one hint', async () => {
+    const running = await onPrimary({ storm: 600 });
+    const from = running.lines.length;
+    await guest.unplug(vf());
+    await running.is('fallback', 'standby', from);
+    await guest.plug(vf());
+    await running.is('onPrimary', 'primary', from);
+    expect(await running.stop()).toBe(0);
+  });
 
-inWine('while the driver package’s own service runs, this one only observes', async () => {
-  await guest.wine.run('sc', ['create', 'netkvmp', 'binPath=', 'C:\\windows\\system32\\spoolsv.exe']);
-  await guest.wine.run('sc', ['start', 'netkvmp']);
-  await plugBoth();
-  const running = start();
-  await running.line(({ event }) => event === 'watching');
-  expect(await running.findings()).toContain('otherController');
-  expect(running.lines.filter(({ event }) => event === 'decision')).toEqual([]);
-  await guest.wine.run('sc', ['stop', 'netkvmp']);
-  await running.is('onPrimary', 'primary');
-  await guest.wine.run('sc', ['delete', 'netkvmp']);
-});
+  test('while the driver package’s own service runs, this one only observes', async () => {
+    await guest.wine.run('sc', ['create', 'netkvmp', 'binPath=', 'C:\\windows\\system32\\spoolsv.exe']);
+    await guest.wine.run('sc', ['start', 'netkvmp']);
+    await plugBoth();
+    const running = start();
+    await running.line(({ event }) => event === 'watching');
+    expect(await running.findings()).toContain('otherController');
+    expect(running.lines.filter(({ event }) => event === 'decision')).toEqual([]);
+    await guest.wine.run('sc', ['stop', 'netkvmp']);
+    await running.is('onPrimary', 'primary');
+    await guest.wine.run('sc', ['delete', 'netkvmp']);
+  });
 
-inWine('status answers over the named pipe, and the service ends cleanly', async () => {
-  const running = await onPrimary();
-  const { code, stdout } = await running.netkvm('status');
-  expect([code, stdout]).toEqual([0, expect.stringContaining(MAC)]);
-  expect(await running.stop()).toBe(0);
-  expect(running.lines.at(-1)?.event).toBe('stopped');
+  test('status answers over the named pipe, and the service ends cleanly', async () => {
+    const running = await onPrimary();
+    const { code, stdout } = await running.netkvm('status');
+    expect([code, stdout]).toEqual([0, expect.stringContaining(MAC)]);
+    expect(await running.stop()).toBe(0);
+    expect(running.lines.at(-1)?.event).toBe('stopped');
+  });
 });
