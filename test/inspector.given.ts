@@ -19,6 +19,13 @@ export const migrated = (): Promise<InspectorDocument> =>
     { served: false },
   );
 
+/** A migration in the lab with packets both ways: its guest, its hosts, and what was lost. */
+export const metered = (): Promise<InspectorDocument> =>
+  readDocument(
+    ['guest', 'qmp-a1', 'qmp-b2', 'lost-in', 'lost-out'].map((name) => `${RECORDINGS}hosts/migration-with-losses/${name}.jsonl`),
+    { served: false },
+  );
+
 /** Happenings a quarter of a second apart, as the page gets events. */
 export const eventsOf = (happenings: readonly Happening[]): InspectedEvent[] =>
   happenings.map((happening, index) => ({

@@ -1,6 +1,6 @@
 // Guests and hypervisors on one axis. The captures carry the truth: host_ns is when a guest's line reached the host, on the
 // clock of the monitor's lines, so that the estimated offset can be held against it.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -184,8 +184,6 @@ describe('a real migration', () => {
 });
 
 describe('what hosts alone can say (made by hand)', () => {
-  const guest = raw('c-migration-cancelled', 'guest.jsonl');
-
   test('an unplug that never comes', async () => {
     const path = monitor('endless.jsonl', [
       [10, ...migration('setup')],
@@ -211,32 +209,55 @@ describe('what hosts alone can say (made by hand)', () => {
       ['migrationNotDone', 'the migration was cancelled'],
     ]);
   });
+});
 
-  test('a cancelled migration has its figures, and the primary came back', async () => {
-    // The guest of this capture is real; its monitor was not kept, so that this one is made to fit its unplug at 7.4 s.
-    const signs = readFileSync(guest, 'utf8').trim().split('\n');
-    expect(signs.length).toBeGreaterThan(50);
-    const { document: alone } = await timelineOf([guest]);
-    const asked = ms(alone.episodes[0]?.steps.signalled?.at_ns as string) / 1000 + 100;
-    const path = monitor('cancelled.jsonl', [
-      [asked - 0.004, ...migration('setup')],
-      [asked - 0.003, 'UNPLUG_PRIMARY', { 'device-id': 'vf0' }],
-      [asked - 0.002, ...migration('wait-unplug')],
-      [asked + 0.3, ...migration('active')],
-      [asked + 0.9, ...migration('cancelled')],
+describe('recorded in the lab, with both hosts', () => {
+  const lab = async (name: string): Promise<Timeline['document']> => {
+    const folder = join(RECORDINGS, 'hosts', name);
+    const { document, complaints } = await timelineOf(readdirSync(folder).map((one) => join(folder, one)));
+    expect(complaints).toEqual([]);
+    return document;
+  };
+  const found = ({ findings }: Timeline['document'], code: string) => findings.filter((one) => one.code === code);
+
+  test('losses fall where the fold says that everything is dropped', async () => {
+    const document = await lab('migration-with-losses');
+    const [episode] = document.episodes;
+    expect(episode).toMatchObject({ ending: 'completed', source: 'qmp-a1', target: 'qmp-b2' });
+    const into = document.losses.find(({ direction }) => direction === 'in');
+    expect(episode?.lost).toEqual({
+      in: into?.lost,
+      out: document.losses.find(({ direction }) => direction === 'out')?.lost,
+    });
+    const [longest] = (into?.holes ?? []).toSorted((one, other) => other.lost - one.lost);
+    const [hole] = found(document, 'inboundHole');
+    const inside =
+      Math.min(ms(longest?.until_ns ?? '0'), ms(hole?.until_ns ?? '0')) -
+      Math.max(ms(longest?.from_ns ?? '0'), ms(hole?.at_ns ?? '0'));
+    expect(longest?.lost).toBeGreaterThan(1000);
+    expect(inside / (ms(longest?.until_ns ?? '0') - ms(longest?.from_ns ?? '0'))).toBeGreaterThan(0.8);
+  });
+
+  test('a migration that was cancelled while the unplug was awaited: the primary left all the same, and came back', async () => {
+    const document = await lab('cancelled-in-wait-unplug');
+    expect(document.episodes).toMatchObject([{ ending: 'cancelled', source: 'qmp-a1', target: null }]);
+    const steps = document.episodes[0]?.steps ?? {};
+    expect(Object.keys(steps)).toEqual(['requested', 'asked', 'signalled', 'unplugged', 'returned', 'attached', 'carrier']);
+    // Native hotplug: five seconds from the button to the unplug, long after it was cancelled.
+    expect(ms(steps.unplugged?.at_ns ?? '0') - ms(steps.requested?.at_ns ?? '0')).toBeGreaterThan(5000);
+    expect(found(document, 'migrationNotDone').map(({ by, text }) => [by, text])).toEqual([
+      ['qmp-b2', 'the migration was given up as failed'],
+      ['qmp-a1', 'the migration was cancelled'],
     ]);
-    const { document } = await timelineOf([guest, path]);
-    expect(document.episodes).toMatchObject([{ ending: 'cancelled', source: 'cancelled', target: null }]);
-    expect(Object.keys(document.episodes[0]?.steps ?? {})).toEqual([
-      'requested',
-      'asked',
-      'signalled',
-      'unplugged',
-      'active',
-      'returned',
-      'attached',
-      'carrier',
-    ]);
+  });
+
+  test('a destination that died', async () => {
+    const document = await lab('destination-dies');
+    expect(document.episodes).toMatchObject([{ ending: 'failed', source: 'qmp-a1', target: null }]);
+    const steps = document.episodes[0]?.steps ?? {};
+    expect(Object.keys(steps)).toContain('active');
+    expect(Object.keys(steps)).not.toContain('resumed');
+    expect(found(document, 'migrationNotDone')).toMatchObject([{ by: 'qmp-a1' }]);
   });
 });
 

@@ -10,7 +10,7 @@ import { duration } from '../../../src/host/inspector/page/words.ts';
 import { Guest } from '../../../src/machines/guest.ts';
 import { STEPS } from '../../../replay/timeline/document.ts';
 import { MAC } from '../../given.ts';
-import { documentOf, HOSTILE, hostileLog, longLog, migrated, recorded, RECORDING_NAMES } from '../../inspector.given.ts';
+import { documentOf, HOSTILE, hostileLog, longLog, metered, migrated, recorded, RECORDING_NAMES } from '../../inspector.given.ts';
 import { expectPosition, isFull, keepScreenshot, litStates, position, pulsedEdges, screen } from './given.ts';
 
 const { openFile } = screen();
@@ -134,6 +134,31 @@ describe('the figures of an episode', () => {
     await page.keyboard.press('Home');
     await expect.poll(() => figures.locator('.turn').textContent()).toContain('1 of 3');
     expect(await figures.getByRole('button', { name: 'Previous episode' }).isDisabled()).toBe(true);
+  });
+});
+
+describe('losses that were recorded', () => {
+  test('are plotted where they fell, and counted in the episode', async () => {
+    const document = await metered();
+    const page = await openFile(document, '#at=20');
+    const holes = document.timeline.losses.flatMap((one) => one.holes);
+    expect(await page.locator('.loss .hole').count()).toBe(holes.length);
+    const most = Math.max(...holes.map(({ lost }) => lost));
+    const longest = page.locator('.loss .hole', { hasText: `${most} packets lost on the way into the guest` });
+    const [box, hatched] = [await longest.locator('rect').boundingBox(), await page.locator('.hatched').boundingBox()];
+    // The inbound hole of the fold is where they went.
+    expect(Math.abs((box?.x ?? 0) + (box?.width ?? 0) - (hatched?.x ?? 0) - (hatched?.width ?? 0))).toBeLessThan(12);
+    const sum = (direction: string): number =>
+      document.timeline.losses.filter((one) => one.direction === direction).reduce((total, { lost }) => total + lost, 0);
+    expect(await page.locator('.lanes .names').textContent()).toContain(`Lost in: ${sum('in')}`);
+    expect(await page.locator('.figures dl').textContent()).toContain(`packets lost${sum('in')} in, ${sum('out')} out`);
+    await keepScreenshot(page, 'losses');
+    expect(await violations(page)).toEqual([]);
+  });
+
+  test('are nowhere where nobody measured', async () => {
+    const page = await openFile(await recorded('b-migration.jsonl'));
+    expect(await page.locator('.loss').count()).toBe(0);
   });
 });
 

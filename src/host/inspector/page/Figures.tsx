@@ -20,13 +20,13 @@ const stepsOf = ({ steps }: Episode, tracks: Tracks) => {
 };
 
 const titleOf = ({ ending, source, target }: Episode): string =>
-  ending === 'none' ? 'Primary removed' : `Migration ${source ?? ''}${target === null ? '' : ` → ${target}`}`;
+  ending === 'none' ? 'Primary left' : `Migration ${source ?? ''}${target === null ? '' : ` → ${target}`}`;
 
 const clockText = ({ low_ns, high_ns, anchors }: SegmentFigures): string => {
   if (low_ns === null && high_ns === null) return 'unchecked: the guest’s own wall clock';
-  const low = low_ns === null ? 'unbounded' : duration(ms(low_ns));
-  const high = high_ns === null ? 'unbounded' : `+${duration(ms(high_ns))}`;
-  return `${low} to ${high}, from ${anchors} events`;
+  const edge = (ns: string | null, sign: string): string =>
+    ns === null ? 'unbounded' : ns === '0' ? '0' : `${sign}${duration(ms(ns))}`;
+  return `${edge(low_ns, '')} to ${edge(high_ns, '+')}, from ${anchors} ${anchors === 1 ? 'event' : 'events'}`;
 };
 
 /** Shares of the episode: each path while the guest ran, and the time in which it stood still. */
@@ -110,7 +110,7 @@ export const Figures = ({ timeline: { episodes, segments, hosts }, tracks, mac, 
             >
               <span>{name}</span>
               <span class="number">{after_ms === 0 ? '0' : `+${duration(after_ms)}`}</span>
-              <span class="muted by">{by}</span>
+              {hosts.length > 0 && <span class="muted by">{by}</span>}
             </button>
           </li>
         ))}

@@ -4,7 +4,7 @@ import type { Axis } from './axis.ts';
 import type { Tracks } from './tracks.ts';
 import { duration, since } from './words.ts';
 
-export const HOST_LANE_PX = 26;
+export const HOST_LANE_PX = 24;
 
 interface HostLanesProps {
   readonly hosts: readonly HostLane[];
@@ -32,9 +32,9 @@ export const HostLanes = ({ hosts, tracks, axis, y }: HostLanesProps) => (
             return to - from < 1 ? null : (
               <g key={from_ns ?? 'first'} class="bar runs">
                 <title>{`${host.name} runs the guest; ${clockText(host)}`}</title>
-                <rect x={from} y={top + 2} width={to - from} height="15" />
+                <rect x={from} y={top + 1} width={to - from} height="15" />
                 {to - from > 100 && (
-                  <text x={from + 8} y={top + 9.5}>
+                  <text x={from + 8} y={top + 9}>
                     runs the guest
                   </text>
                 )}
@@ -47,7 +47,7 @@ export const HostLanes = ({ hosts, tracks, axis, y }: HostLanesProps) => (
             return x === null ? null : (
               <g key={`${index} ${item.at_ns}`} class={`mark is-${item.tone}`}>
                 <title>{`${item.text}\n${host.name}, ${since(ms)} s${item.line === null ? '' : `, line ${item.line}`}`}</title>
-                <rect x={x - 1} y={top + 18} width="2" height="5" />
+                <rect x={x - 1} y={top + 17} width="2" height="4" />
               </g>
             );
           })}

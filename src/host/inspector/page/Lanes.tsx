@@ -25,10 +25,10 @@ import { duration, since, summary } from './words.ts';
 
 const LABEL_PX = 92;
 const RIBBON = { y: 18, height: 26 } as const;
-const LANE_PX = 26;
+const LANE_PX = 24;
 /** Within a lane: what lasts above, the events that came below it. */
-const BAR = { y: 2, height: 15 } as const;
-const MARK = { y: 18, height: 5 } as const;
+const BAR = { y: 1, height: 15 } as const;
+const MARK = { y: 17, height: 4 } as const;
 const LOSS_Y = RIBBON.y + RIBBON.height + 8;
 
 /** Where what begins, from the top: ribbon, losses, the guest's lanes, its hosts', the axis. */
@@ -236,13 +236,13 @@ export const Lanes = (props: LanesProps) => {
             Datapath
           </text>
           {LANES.map((lane) => (
-            <text key={lane} x="0" y={yOf(lane) + 12}>
+            <text key={lane} x="0" y={yOf(lane) + 9}>
               {LANE_NAMES[lane]}
             </text>
           ))}
           {timeline.losses.length > 0 && <LossNames losses={timeline.losses} y={LOSS_Y} />}
           {timeline.hosts.map((host, at) => (
-            <text key={host.name} x="0" y={hostLanes + at * HOST_LANE_PX + 12}>
+            <text key={host.name} x="0" y={hostLanes + at * HOST_LANE_PX + 9}>
               <title>{`${host.name}, ${host.role}; ${clockText(host)}`}</title>
               {host.name.length > 13 ? `${host.name.slice(0, 12)}…` : host.name}
             </text>

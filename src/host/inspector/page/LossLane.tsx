@@ -6,8 +6,8 @@ import type { Tracks } from './tracks.ts';
 import { duration } from './words.ts';
 
 /** Half of the plot: a baseline in its middle. */
-const HALF_PX = 20;
-export const lossPx = (losses: readonly LossFigures[]): number => (losses.length === 0 ? 0 : 2 * HALF_PX + 12);
+const HALF_PX = 18;
+export const lossPx = (losses: readonly LossFigures[]): number => (losses.length === 0 ? 0 : 2 * HALF_PX + 10);
 
 const WAYS = { in: 'on the way into the guest', out: 'on the way out of the guest' } as const;
 
@@ -70,8 +70,8 @@ export const LossNames = ({ losses, y }: Pick<LossLaneProps, 'losses' | 'y'>) =>
   );
   return (
     <>
-      {text('in', y + 10)}
-      {text('out', y + HALF_PX + 14)}
+      {text('in', y + 11)}
+      {text('out', y + HALF_PX + 13)}
     </>
   );
 };
