@@ -13,6 +13,7 @@ import type { Story } from '../src/machines/story.ts';
 import type { Attempt } from '../src/machines/tried.ts';
 import { factsOf, VIEW_BITS } from '../src/machines/view.ts';
 import { adviceOf, missingOf } from './missing.ts';
+import { plain } from './text.ts';
 
 export interface Explanation {
   readonly mac: string;
@@ -222,6 +223,3 @@ export const explanationText = (explanation: Explanation): string => {
   if (todo.length > 0) lines.push('  What to do:', ...todo.map((one) => `    - ${one}`));
   return `${lines.map(plain).join('\n')}\n`;
 };
-
-/** Names and reasons come from elsewhere and could hold anything; a terminal gets one line of text. */
-const plain = (text: string): string => text.replaceAll(/\p{C}+/gu, ' ');

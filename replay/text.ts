@@ -1,6 +1,9 @@
-// A report for people: a line per change, then the findings with what to do about each.
+// A report for people: a line per change, then the findings with what to do about each; and what every text for people needs.
 import { BECAUSE, FINDINGS } from '../src/machines/reasons.ts';
 import type { Report } from './report.ts';
+
+/** Names and reasons come from elsewhere and could hold anything; a terminal gets one line of text. */
+export const plain = (text: string): string => text.replaceAll(/\p{C}+/gu, ' ');
 
 const seconds = (ns: string): string => (Number(ns) / 1e9).toFixed(3).padStart(12);
 
@@ -20,5 +23,5 @@ export const timelineText = ({ events, decisions, gaps, pairs, findings }: Repor
     const where = until_seq === seq ? `${seq}` : `${seq} to ${until_seq ?? 'the end'}`;
     lines.push(`  ${severity.padEnd(8)} ${code} at ${where}`, `           ${text}`, `           ${FINDINGS[code].cure}`);
   }
-  return `${lines.join('\n')}\n`;
+  return `${lines.map(plain).join('\n')}\n`;
 };

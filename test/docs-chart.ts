@@ -1,6 +1,6 @@
 // The chart for the documentation: as an SVG in the inspector's own layout, as Mermaid, and as tables of what leads where.
 import type { Box } from '../src/host/inspector/chart-curves.ts';
-import { ARRANGEMENT, geometryOf, layoutOf } from '../src/host/inspector/chart-layout.ts';
+import { geometryOf, layoutOf, OURS } from '../src/host/inspector/chart-layout.ts';
 import { type ChartEdge, chartGraph, type ChartState, type ChartWay } from '../src/machines/chart-graph.ts';
 
 const graph = chartGraph();
@@ -36,7 +36,7 @@ const boxText = (state: ChartState, { x, y, width, height }: Box): string => {
   return `<g>${title}${rect}${text}</g>`;
 };
 
-const layout = layoutOf(graph, ARRANGEMENT);
+const layout = layoutOf(graph, OURS);
 
 /** Where everything is drawn, as the inspector's page reads it. */
 export const chartGeometry = (): string => JSON.stringify(geometryOf(layout));

@@ -1,6 +1,7 @@
 // A timeline for people: the clocks, one line an event in the order of the axis, the figures of each episode, the findings.
 import { FINDINGS } from '../../src/machines/reasons.ts';
 import { DATAPATHS } from '../../src/machines/stages.ts';
+import { plain } from '../text.ts';
 import {
   DIRECTIONS,
   type Episode,
@@ -13,8 +14,6 @@ import {
 } from './document.ts';
 
 const seconds = (ns: string | bigint, digits = 3): string => (Number(ns) / 1e9).toFixed(digits);
-/** What comes from a file could hold anything; a terminal gets text. */
-const plain = (text: string): string => text.replaceAll(/\p{C}+/gu, ' ');
 const duration = (ns: bigint): string => (ns < 10_000_000_000n ? `${(Number(ns) / 1e6).toFixed(1)} ms` : `${seconds(ns, 1)} s`);
 
 const segmentText = ({ host, offset_ns, low_ns, high_ns, anchors }: SegmentFigures): string => {

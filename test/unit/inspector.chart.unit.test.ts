@@ -2,7 +2,7 @@
 // follows from the fold.
 import { describe, expect, test } from 'vitest';
 import type { Box } from '../../src/host/inspector/chart-curves.ts';
-import { ARRANGEMENT, layoutOf } from '../../src/host/inspector/chart-layout.ts';
+import { layoutOf, OURS } from '../../src/host/inspector/chart-layout.ts';
 import { activeStates, chartGraph, type ChartGraph, takenEdges } from '../../src/machines/chart-graph.ts';
 import { askChart, configurationOf, initialConfiguration } from '../../src/machines/chart-table.ts';
 import { BIT } from '../../src/machines/view.ts';
@@ -11,7 +11,7 @@ const graph = chartGraph();
 
 /** What is wrong with a drawing: siblings that overlap, children outside their parents, edges without a curve. */
 const troublesOf = (drawn: ChartGraph): string[] => {
-  const { boxes, curves, width, height } = layoutOf(drawn, ARRANGEMENT);
+  const { boxes, curves, width, height } = layoutOf(drawn, OURS);
   const isApart = (a: Box, b: Box): boolean =>
     a.x + a.width <= b.x || b.x + b.width <= a.x || a.y + a.height <= b.y || b.y + b.height <= a.y;
   const isWithin = (a: Box, b: Box): boolean =>

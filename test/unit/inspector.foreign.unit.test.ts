@@ -3,7 +3,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { createActor, createMachine, SimulatedClock } from 'xstate';
-import { layoutOf } from '../../src/host/inspector/chart-layout.ts';
+import { FOREIGN, layoutOf } from '../../src/host/inspector/chart-layout.ts';
 import { drawnChart } from '../../src/host/inspector/page/drawn.ts';
 import { activeIn, foreignGraph, takenIn } from '../../src/host/inspector/page/foreign.ts';
 
@@ -40,7 +40,7 @@ const idOf = ({ path }: { readonly path: readonly string[] }): string => path.ma
 const graphOf = (definition: object) => {
   const graph = foreignGraph(JSON.parse(JSON.stringify(definition)) as Record<string, unknown>, 'machine');
   if (graph === null) throw new Error('no graph');
-  return drawnChart(graph, layoutOf(graph));
+  return drawnChart(graph, layoutOf(graph, FOREIGN));
 };
 
 describe('the edges that were taken', () => {
@@ -118,7 +118,7 @@ describe('a definition', () => {
         const graph = foreignGraph({ states, on: states, invoke: states }, key);
         if (graph === null) return;
         expect(graph.states.length).toBeLessThanOrEqual(201);
-        const { width, height } = layoutOf(graph);
+        const { width, height } = layoutOf(graph, FOREIGN);
         expect(Number.isFinite(width) && Number.isFinite(height)).toBe(true);
       }),
     );

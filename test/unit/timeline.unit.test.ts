@@ -8,7 +8,10 @@ import { runCli } from '../../src/host/cli.ts';
 import { type Timeline, timelineOf } from '../../replay/timeline/timeline.ts';
 import { timelineDocumentText } from '../../replay/timeline/text.ts';
 import { STEPS } from '../../replay/timeline/document.ts';
-import { MAC } from '../given.ts';
+import { reportOf } from '../../replay/report.ts';
+import { timelineText } from '../../replay/text.ts';
+import { Story } from '../../src/machines/story.ts';
+import { appeared, changed, MAC, trio } from '../given.ts';
 import { RECORDINGS } from '../recordings.ts';
 
 const raw = (name: string, file: string): string => join(RECORDINGS, 'raw', name, file);
@@ -301,5 +304,19 @@ describe('files as they come', () => {
     const text = timelineDocumentText((await timelineOf([path])).document);
     expect(text.split('\u001b').concat(text.split('\u202e'))).toHaveLength(2);
     expect(text.split('\n').filter((line) => line.includes('new line'))).toHaveLength(1);
+  });
+
+  test('and so do those of a replay', () => {
+    const story = new Story();
+    const hostile = { ...trio.primary, name: '\u001b[31mred\nnew line' };
+    const happenings = [
+      ...[trio.master, trio.standby, hostile].map(appeared),
+      ...[false, true].map((carrier) => changed(4, { carrier })),
+    ];
+    for (const [index, one] of happenings.entries()) story.tell({ ...one, seq: index + 1, mono_ns: `${index}000000000` });
+    story.history.end();
+    const text = timelineText(reportOf(story, happenings.length));
+    expect(text).toContain('[31mred new line');
+    expect(text).not.toContain('\u001b');
   });
 });

@@ -1,4 +1,5 @@
 // `netkvm status`: where each pair is and why. The log says it; the service, if it runs, adds how it is itself.
+import { plain } from '../../../replay/text.ts';
 import { EXIT } from '../../events/errors.ts';
 import type { HostedPair } from '../../machines/hosted-pair.ts';
 import type { PairState } from '../../machines/pair-state.ts';
@@ -36,7 +37,7 @@ const troubles = (story: Story, pairs: readonly (PairState | HostedPair)[]) => {
   return open.filter(({ mac }) => mac === null || wanted.has(mac));
 };
 
-const nameOf = (found: ReturnType<typeof device>): string => (found === null ? '-' : found.name);
+const nameOf = (found: ReturnType<typeof device>): string => (found === null ? '-' : plain(found.name));
 
 const lineOf = (pair: ReturnType<typeof pairOf>): string => `${placeOf(pair)}${effectsOf(pair)}`;
 const effectsOf = ({

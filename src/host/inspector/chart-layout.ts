@@ -40,8 +40,8 @@ export const layoutFrom = ({ width, height, boxes, curves }: ChartGeometry): Cha
 
 /** Column and row of each child, and how many of both it takes unless one, by the key of the parent. */
 type Arranged = readonly [column: number, row: number, span?: number, rows?: number];
-export type Arrangement = Readonly<Record<string, Readonly<Record<string, Arranged>>>>;
-export const ARRANGEMENT: Arrangement = {
+type Arrangement = Readonly<Record<string, Readonly<Record<string, Arranged>>>>;
+const ARRANGEMENT: Arrangement = {
   path: { absent: [0, 0], standalone: [0, 1], failover: [1, 0, 1, 2] },
   failover: {
     awaitingPrimary: [0, 0],
@@ -70,12 +70,20 @@ export const ARRANGEMENT: Arrangement = {
 /** Of names that somebody else chose not even `valueOf` is in it. */
 const NOTHING = Object.create(null) as Readonly<Record<string, never>>;
 
+interface Manner {
+  readonly arrangement: Arrangement;
+  /** Between states. */
+  readonly gap: { readonly x: number; readonly y: number };
+}
+export const OURS: Manner = { arrangement: ARRANGEMENT, gap: { x: 36, y: 40 } };
+/** Children in the order in which they come, with room for what sets an edge off. */
+export const FOREIGN: Manner = { arrangement: NOTHING, gap: { x: 104, y: 64 } };
+
 /** Columns of children that ARRANGEMENT does not know. */
 const COLUMNS = 4;
 const STATE_HEIGHT = 30;
 const TITLE_HEIGHT = 26;
 const PADDING = 14;
-const GAP = { x: 36, y: 40 } as const;
 
 /** In the page's typeface at 12.5 px a character of a name takes some 7 px. */
 const widthOf = (key: string): number => Math.round(key.length * 7.1 + 26);
@@ -100,9 +108,9 @@ const sum = (numbers: readonly number[], gap: number): number =>
   numbers.reduce((total, number) => total + number, 0) + gap * Math.max(0, numbers.length - 1);
 
 /** The cells of a state's children: as arranged, and below them what nobody has arranged. */
-const cellsOf = (graph: ChartGraph, arrangement: Arrangement, id: string, key: string): Cell[] => {
+const cellsOf = (graph: ChartGraph, manner: Manner, id: string, key: string): Cell[] => {
   const children = graph.states.filter(({ parent }) => parent === id);
-  const arranged = arrangement[key] ?? NOTHING;
+  const arranged = manner.arrangement[key] ?? NOTHING;
   const below =
     Math.max(-1, ...children.map((child) => (arranged[child.key]?.[1] ?? -1) + (arranged[child.key]?.[3] ?? 1) - 1)) + 1;
   let extra = 0;
@@ -111,7 +119,7 @@ const cellsOf = (graph: ChartGraph, arrangement: Arrangement, id: string, key: s
       extra % COLUMNS,
       below + Math.floor(extra++ / COLUMNS),
     ];
-    return { id: child.id, column, row, span, rowSpan, size: sizeOf(graph, arrangement, child.id, child.key) };
+    return { id: child.id, column, row, span, rowSpan, size: sizeOf(graph, manner, child.id, child.key) };
   });
 };
 
@@ -125,20 +133,21 @@ const tracksOf = (cells: readonly { from: number; span: number; length: number }
   return tracks;
 };
 
-const sizeOf = (graph: ChartGraph, arrangement: Arrangement, id: string, key: string): Size => {
-  const cells = cellsOf(graph, arrangement, id, key);
+const sizeOf = (graph: ChartGraph, manner: Manner, id: string, key: string): Size => {
+  const { gap } = manner;
+  const cells = cellsOf(graph, manner, id, key);
   if (cells.length === 0) return { width: widthOf(key), height: STATE_HEIGHT, cells, columns: [], rows: [] };
   const columns = tracksOf(
     cells.map(({ column, span, size }) => ({ from: column, span, length: size.width })),
-    GAP.x,
+    gap.x,
   );
   const rows = tracksOf(
     cells.map(({ row, rowSpan, size }) => ({ from: row, span: rowSpan, length: size.height })),
-    GAP.y,
+    gap.y,
   );
   return {
-    width: sum(columns, GAP.x) + 2 * PADDING,
-    height: sum(rows, GAP.y) + TITLE_HEIGHT + PADDING,
+    width: sum(columns, gap.x) + 2 * PADDING,
+    height: sum(rows, gap.y) + TITLE_HEIGHT + PADDING,
     cells,
     columns,
     rows,
@@ -146,7 +155,7 @@ const sizeOf = (graph: ChartGraph, arrangement: Arrangement, id: string, key: st
 };
 
 /** Puts a state and what is inside it in its place; a leaf stands in the middle of its cell, a compound state fills it. */
-const place = (id: string, size: Size, at: Box, boxes: Map<string, Box>): void => {
+const place = (id: string, size: Size, at: Box, gap: Manner['gap'], boxes: Map<string, Box>): void => {
   const box =
     size.cells.length > 0
       ? at
@@ -159,20 +168,19 @@ const place = (id: string, size: Size, at: Box, boxes: Map<string, Box>): void =
   boxes.set(id, box);
   const { columns, rows } = size;
   for (const { id: child, column, row, span, rowSpan, size: inner } of size.cells) {
-    const x = box.x + PADDING + sum([...columns.slice(0, column), 0], GAP.x);
-    const y = box.y + TITLE_HEIGHT + sum([...rows.slice(0, row), 0], GAP.y);
-    const width = sum(columns.slice(column, column + span), GAP.x);
-    place(child, inner, { x, y, width, height: sum(rows.slice(row, row + rowSpan), GAP.y) }, boxes);
+    const x = box.x + PADDING + sum([...columns.slice(0, column), 0], gap.x);
+    const y = box.y + TITLE_HEIGHT + sum([...rows.slice(0, row), 0], gap.y);
+    const width = sum(columns.slice(column, column + span), gap.x);
+    place(child, inner, { x, y, width, height: sum(rows.slice(row, row + rowSpan), gap.y) }, gap, boxes);
   }
 };
 
-/** Without an arrangement, as for a machine that somebody else wrote, children stand in the order in which they come. */
-export const layoutOf = (graph: ChartGraph, arrangement: Arrangement = NOTHING): ChartLayout => {
+export const layoutOf = (graph: ChartGraph, manner: Manner): ChartLayout => {
   const root = graph.states.find(({ parent }) => parent === null);
   if (root === undefined) throw new Error('the chart has no root');
   const boxes = new Map<string, Box>();
-  const size = sizeOf(graph, arrangement, root.id, root.key);
-  place(root.id, size, { x: 0, y: 0, width: size.width, height: size.height }, boxes);
+  const size = sizeOf(graph, manner, root.id, root.key);
+  place(root.id, size, { x: 0, y: 0, width: size.width, height: size.height }, manner.gap, boxes);
   // The root has no frame, so nothing is kept free for one.
   for (const [id, { x, y, ...rest }] of boxes) boxes.set(id, { x: x - PADDING + 1, y: y - TITLE_HEIGHT + 1, ...rest });
   const parents = new Set(graph.states.map(({ parent }) => parent));

@@ -127,6 +127,8 @@ describe('the xstate protocol', () => {
     await page.locator('[data-state=".green"][data-active]').waitFor();
     expect(await pulsedEdges(page)).toEqual(['[".red",".green"]']);
     expect(await page.locator('.leads').textContent()).toMatch(/NEXT \[late\] +→ red/);
+    const box = await page.locator('[data-state=".green"] rect').boundingBox();
+    expect(box?.height).toBeGreaterThan(20);
     await keepScreenshot(page, 'actor');
     await page.locator('.happenings button').first().click();
     await page.locator('[data-state=".red"][data-active]').waitFor();

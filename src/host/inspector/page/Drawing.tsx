@@ -61,10 +61,14 @@ const Card = ({ chart, state, note }: CardProps) => {
 
 const LOOKS = ['far', 'near', 'taken'] as const;
 
-/** The middle of a curve, where its label stands. */
-const middleOf = (path: string): { readonly x: number; readonly y: number } => {
+/** Where the label of a curve stands: nearer to where it begins, so that those of two that face each other are apart. */
+const LABEL_AT = 0.34;
+const labelPlace = (path: string): { readonly x: number; readonly y: number } => {
   const [x0 = 0, y0 = 0, x1 = 0, y1 = 0, x2 = 0, y2 = 0, x3 = 0, y3 = 0] = (path.match(/-?[\d.]+/g) ?? []).map(Number);
-  return { x: (x0 + 3 * x1 + 3 * x2 + x3) / 8, y: (y0 + 3 * y1 + 3 * y2 + y3) / 8 };
+  const [t, u] = [LABEL_AT, 1 - LABEL_AT];
+  const at = (a: number, b: number, c: number, d: number): number =>
+    u ** 3 * a + 3 * u * u * t * b + 3 * u * t * t * c + t ** 3 * d;
+  return { x: at(x0, x1, x2, x3), y: at(y0, y1, y2, y3) };
 };
 
 const labelOf = ({ ways }: ChartEdge): string => {
@@ -205,7 +209,7 @@ export const Drawing = ({ chart, active, taken, step, labels = false, noteOf }: 
               {edges
                 .filter(({ look }) => look !== 'far')
                 .map(({ edge, path, look }) => (
-                  <text key={edge.id} {...middleOf(path)} class={look}>
+                  <text key={edge.id} {...labelPlace(path)} class={look}>
                     {labelOf(edge)}
                   </text>
                 ))}

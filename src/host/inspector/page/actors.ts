@@ -1,6 +1,6 @@
 // Actors of other programs, as their inspectors tell of them: any xstate machine, with what happened to it. Kept within
 // limits, because nobody knows who sends.
-import { layoutOf } from '../chart-layout.ts';
+import { FOREIGN, layoutOf } from '../chart-layout.ts';
 import { type InspectedSnapshot, readInspection } from '../protocol.ts';
 import { type DrawnChart, drawnChart } from './drawn.ts';
 import { fieldsOf, foreignGraph } from './foreign.ts';
@@ -30,7 +30,7 @@ const chartOf = (definition: string | undefined | null, name: string): DrawnChar
   if (definition === undefined || definition === null) return null;
   try {
     const graph = foreignGraph(fieldsOf(JSON.parse(definition)), name);
-    return graph === null ? null : drawnChart(graph, layoutOf(graph));
+    return graph === null ? null : drawnChart(graph, layoutOf(graph, FOREIGN));
   } catch {
     return null;
   }

@@ -35,7 +35,10 @@ const nodesOf = (config: Fields, key: string): Node[] => {
     if (nodes.length >= STATES_MAX) return;
     nodes.push(node);
     if (depth >= DEPTH_MAX) return;
-    for (const [inner, fields] of Object.entries(fieldsOf(node.config['states'])))
+    const states = Object.entries(fieldsOf(node.config['states']));
+    // Somebody may have sorted the keys; a machine is read from its initial state on.
+    const isInitial = ([key]: (typeof states)[number]): boolean => key === node.config['initial'];
+    for (const [inner, fields] of [...states.filter(isInitial), ...states.filter((one) => !isInitial(one))])
       walk(
         {
           id: under(node.id, inner),
