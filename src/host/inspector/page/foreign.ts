@@ -37,7 +37,7 @@ const nodesOf = (config: Fields, key: string): Node[] => {
     if (depth >= DEPTH_MAX) return;
     const states = Object.entries(fieldsOf(node.config['states']));
     // Somebody may have sorted the keys; a machine is read from its initial state on.
-    const isInitial = ([key]: (typeof states)[number]): boolean => key === node.config['initial'];
+    const isInitial = ([name]: (typeof states)[number]): boolean => name === node.config['initial'];
     for (const [inner, fields] of [...states.filter(isInitial), ...states.filter((one) => !isInitial(one))])
       walk(
         {
