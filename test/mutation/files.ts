@@ -17,6 +17,7 @@ const MACHINES = [
   'unit/lives.unit',
   'unit/roles.unit',
   'unit/story.unit',
+  'unit/findings.unit',
   'unit/pair.unit',
   'unit/pair.found.unit',
   'unit/pair.owed.unit',

@@ -4,8 +4,8 @@
 // `ROOM=events node test/mutation/quick.ts FILE…`
 //
 // It works in a copy of the project that it makes (and takes away), since it writes the mutants into it. What runs while a
-// file is loaded cannot be switched on later: such a mutant gets a process of its own. That is all of chart.ts, whose chart
-// xstate reads once and chart-table.ts remembers: `--alone` does so for every mutant.
+// file is loaded cannot be switched on later (whole functions, tables): such a mutant is left out, as Stryker's ignoreStatic
+// does, or gets a process of its own with `--static`. `--alone` gives one to every mutant: chart.ts is read once by xstate.
 import { spawn } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -80,7 +80,8 @@ const judge = async (cwd: string, ids: readonly string[]): Promise<Map<string, s
     const stuck = ids.find((id) => !killers.has(id));
     if (stuck !== undefined) killers.set(stuck, 'it does not end');
   }
-  for (const [id, killer] of killers) if (killer === 'static') killers.set(id, (await run(cwd, id)).get(id) ?? 'it does not end');
+  for (const [id, killer] of withStatic ? killers : [])
+    if (killer === 'static') killers.set(id, (await run(cwd, id)).get(id) ?? 'it does not end');
   return killers;
 };
 
@@ -88,7 +89,8 @@ const rangeOf = ({ fileName, location: { start, end } }: Mutant): string =>
   `${fileName}:${start.line + 1}:${start.column}-${end.line + 1}:${end.column}`;
 
 const isAlone = process.argv.includes('--alone');
-const names = process.argv.slice(2).filter((word) => word !== '--alone');
+const withStatic = isAlone || process.argv.includes('--static');
+const names = process.argv.slice(2).filter((word) => !word.startsWith('--'));
 if (names.length === 0) throw new Error('which files?');
 const dir = mkdtempSync(join(tmpdir(), 'netkvm-mutants-'));
 try {
@@ -101,8 +103,12 @@ try {
   );
   for (const name of names) {
     const own = mutants.filter(({ fileName }) => fileName === name);
-    const left = own.filter(({ id }) => (killers.get(id) ?? '') === '');
-    console.error(`${name}: ${own.length} mutants, ${own.length - left.length} killed here, ${left.length} left`);
+    const judged = own.filter(({ id }) => killers.get(id) !== 'static');
+    const left = judged.filter(({ id }) => (killers.get(id) ?? '') === '');
+    const score = ((100 * (judged.length - left.length)) / judged.length).toFixed(1);
+    console.error(
+      `${name}: ${own.length} mutants, ${own.length - judged.length} static ones left out, ${left.length} survived: ${score} %`,
+    );
     for (const mutant of left) console.log(rangeOf(mutant), mutant.mutatorName);
   }
 } finally {

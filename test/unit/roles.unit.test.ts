@@ -90,6 +90,11 @@ describe('the primary', () => {
     expect(roles([nic(2), other])).toMatchObject({ primary: null, surplus: [] });
   });
 
+  test('is never a third virtio NIC', () => {
+    const list = [2, 3, 4].map((ifindex) => nic(ifindex, { device: `virtio${ifindex}` }));
+    expect(roles(list)).toEqual({ ...nobody, standby: 2, rival: 3 });
+  });
+
   test('is never the master', () => {
     const named = pair({ standbyName: 'stby' });
     const list = [vf(2, { name: 'bond0', kind: null }), vf(3, { name: 'stby', master: 2 }), vf(4, { name: 'vf' })];
