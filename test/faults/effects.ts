@@ -1,8 +1,10 @@
 // Faults 25 to 40: effects that cannot be carried out, drivers that do not follow, and the service itself.
-import { deepEqual, equal, match, ok } from 'node:assert/strict';
+import { deepEqual, equal, match, ok, throws } from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { add, at, FOREIGN_MAC, migration, vf } from '../../src/adapters/simulated/script.ts';
 import { WindowsKernel } from '../../src/adapters/simulated/windows-kernel.ts';
+import { decodeRecords, RECORD_BYTES } from '../../src/adapters/windows/driver.ts';
+import type { DriverFacts } from '../../src/events/catalogue.ts';
 import { readArguments } from '../../src/host/arguments.ts';
 import { bondOnly, type Fault, LATE_BIND, live, plug, standby, trioOnly, truths, windows } from './given.ts';
 import { acting, adapter, bonded, MAC, surveyed, Teller } from '../given.ts';
@@ -258,10 +260,30 @@ export const EFFECT_FAULTS: readonly Fault[] = [
   {
     number: 36,
     name: 'short-record',
-    scenario: 'The driver answers with a record that is too short.',
-    expectation: 'An error, and what was known stays.',
-    state: 'not written',
-    check: null,
+    scenario: 'The driver answers with a record that is too short, alone or behind a whole one.',
+    expectation: 'An error that says so, nothing is read of it, and what was known stays.',
+    state: 'modelled: Windows',
+    check: async () => {
+      const whole = Buffer.alloc(RECORD_BYTES);
+      Buffer.from(MAC.replaceAll(':', ''), 'hex').copy(whole);
+      whole.fill(1, 6, 8);
+      deepEqual(
+        decodeRecords(whole).map(({ mac, virtio, isStandby, hasVf }) => [mac, virtio, isStandby, hasVf]),
+        [[MAC, true, true, false]],
+      );
+      for (const bytes of [whole.subarray(1), whole.subarray(0, 16), Buffer.concat([whole, whole.subarray(0, 63)])])
+        throws(
+          () => decodeRecords(bytes),
+          new RegExp(`answered ${bytes.length} bytes, which is no multiple of the ${RECORD_BYTES}`),
+        );
+      const teller = new Teller();
+      const nicOf = adapter(2, { bus: 'virtio', device: 'nic', up: true, carrier: true });
+      teller.tell(acting(), surveyed(nicOf), { type: 'driver.facts', data: decodeRecords(whole)[0] as DriverFacts });
+      const before = teller.state;
+      teller.tell({ type: 'gap.seen', data: { source: 'NETKVMD', reason: 'a short record' } }, surveyed(nicOf));
+      deepEqual([teller.state, teller.pair.driverFacts?.isStandby], [before, true]);
+      await Promise.resolve();
+    },
   },
   {
     number: 37,
