@@ -15,6 +15,7 @@ import { activeStates } from '../../src/machines/chart-graph.ts';
 import { Guest } from '../../src/machines/guest.ts';
 import { Story } from '../../src/machines/story.ts';
 import { acting, appeared, bonded, changed, MAC } from '../given.ts';
+import { HostedStory } from '../hosted.given.ts';
 import { eventsOf, longLog, recorded, RECORDING_NAMES } from '../inspector.given.ts';
 
 const tracksOf = (events: readonly InspectedEvent[]): Tracks => {
@@ -184,6 +185,22 @@ describe('words', () => {
       }
     }
   });
+});
+
+test('a hypervisor’s log shows its pair with the chart of a migration, at every event', () => {
+  const host = new HostedStory();
+  host.port();
+  host.qemu({});
+  host.qemu({ migration: 'active' });
+  const tracks = new Tracks();
+  tracks.append(host.events);
+  const book = new ActorBook();
+  book.follow(tracks);
+  book.follow(tracks);
+  const [actor] = [...book.actors.values()];
+  expect(book.size).toBe(1);
+  expect(actor?.chart?.drawn.map(({ id }) => id)).toContain('.path.away.hidden');
+  expect(actor?.happenings.at(-1)?.snapshot?.value).toEqual({ path: { away: 'hidden' }, effects: 'pending' });
 });
 
 describe('the xstate protocol', () => {

@@ -7,6 +7,8 @@
 //   and in each: createdAt (milliseconds as text), id, _version
 import { pairChart } from '../../machines/chart.ts';
 import { Guest } from '../../machines/guest.ts';
+import type { HostedPair } from '../../machines/hosted-pair.ts';
+import { hostFactsOf, migrationChart } from '../../machines/migration.ts';
 import type { PairState } from '../../machines/pair-state.ts';
 import { unpackView } from '../../machines/view.ts';
 import type { InspectedEvent } from './document.ts';
@@ -80,10 +82,14 @@ export const parseInspection = (text: string): InspectionMessage | null => {
   }
 };
 
-/** The pair's chart as the protocol sends a machine: its config, with functions as their names. */
-const DEFINITION = JSON.stringify(pairChart.config, (_, value: unknown) =>
-  typeof value === 'function' ? { type: value.name } : value,
-);
+/** A chart as the protocol sends a machine: its config, with functions as their names. */
+const definitionOf = ({ config }: { readonly config: unknown }): string =>
+  JSON.stringify(config, (_, value: unknown) => (typeof value === 'function' ? { type: value.name } : value));
+const DEFINITIONS = { guest: definitionOf(pairChart), host: definitionOf(migrationChart) };
+
+/** A hypervisor's side of a pair has the same MAC as the pair in the guest, and is another actor. */
+const idOf = ({ mac, mode }: PairState | HostedPair): string => (mode === 'host' ? `${HOST_ACTOR}${mac}` : mac);
+export const HOST_ACTOR = 'host ';
 
 /** Our pairs as actors, made from the log: whoever comes late gets the chart and the present state first. */
 export class PairActors {
@@ -96,8 +102,8 @@ export class PairActors {
     const step = this.#guest.apply(event);
     this.#createdAt = String(BigInt(event.wall_ns ?? event.mono_ns) / 1_000_000n);
     const sent = { ...event.data, type: event.type };
-    return step.touched.flatMap((pair) => [
-      ...(this.#known.has(pair.mac) ? [] : [this.#actor(pair)]),
+    return [...step.touched, ...step.hosted].flatMap((pair) => [
+      ...(this.#known.has(idOf(pair)) ? [] : [this.#actor(pair)]),
       { ...this.#base(pair), id: `${event.seq}`, type: '@xstate.event' as const, event: sent, sourceId: undefined },
       { ...this.#base(pair), type: '@xstate.snapshot' as const, event: sent, snapshot: this.#snapshot(pair) },
     ]);
@@ -105,26 +111,34 @@ export class PairActors {
 
   /** Every pair as it is now. */
   present(): InspectionMessage[] {
-    return [...this.#guest.pairs.values()].map((pair) => this.#actor(pair));
+    const { pairs, hosted } = this.#guest;
+    return [...pairs.values(), ...hosted.pairs.values()].map((pair) => this.#actor(pair));
   }
 
-  #actor(pair: PairState): InspectionMessage {
-    this.#known.add(pair.mac);
+  #actor(pair: PairState | HostedPair): InspectionMessage {
+    const isHosted = pair.mode === 'host';
+    this.#known.add(idOf(pair));
     return {
       ...this.#base(pair),
       type: '@xstate.actor',
-      name: `pair ${pair.mac}`,
+      name: isHosted ? `migration of ${pair.mac}` : `pair ${pair.mac}`,
       parentId: undefined,
-      definition: DEFINITION,
+      definition: DEFINITIONS[isHosted ? 'host' : 'guest'],
       snapshot: this.#snapshot(pair),
     };
   }
 
-  #base({ mac }: PairState): Base {
-    return { sessionId: mac, rootId: mac, createdAt: this.#createdAt, id: null, _version: VERSION };
+  #base(pair: PairState | HostedPair): Base {
+    return { sessionId: idOf(pair), rootId: idOf(pair), createdAt: this.#createdAt, id: null, _version: VERSION };
   }
 
-  #snapshot({ configuration, bits, shown, mode }: PairState): InspectedSnapshot {
+  #snapshot(pair: PairState | HostedPair): InspectedSnapshot {
+    const { configuration, bits, shown, mode } = pair;
+    if (pair.mode === 'host') {
+      const { monitor, port, guest, order, obligations } = pair;
+      const context = { ...shown, mode, facts: hostFactsOf(bits), monitor, port, guest, order, obligations };
+      return { status: 'active', value: JSON.parse(configuration.value) as unknown, context };
+    }
     return {
       status: 'active',
       value: JSON.parse(configuration.value) as unknown,

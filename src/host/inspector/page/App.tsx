@@ -82,6 +82,7 @@ export const App = ({ document: { source, served, complaints, timeline }, tracks
     return openFeed(source.kind !== 'live', {
       events: (events) => {
         tracks.append(events);
+        book.follow(tracks);
         setCount(tracks.rows.length);
       },
       actor: (message) => {

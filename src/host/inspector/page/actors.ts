@@ -1,9 +1,10 @@
 // Actors of other programs, as their inspectors tell of them: any xstate machine, with what happened to it. Kept within
 // limits, because nobody knows who sends.
 import { FOREIGN, layoutOf } from '../chart-layout.ts';
-import { type InspectedSnapshot, readInspection } from '../protocol.ts';
+import { HOST_ACTOR, type InspectedSnapshot, PairActors, readInspection } from '../protocol.ts';
 import { type DrawnChart, drawnChart } from './drawn.ts';
 import { fieldsOf, foreignGraph } from './foreign.ts';
+import type { Tracks } from './tracks.ts';
 
 const ACTORS_MAX = 64;
 const HAPPENINGS_MAX = 2000;
@@ -38,6 +39,8 @@ const chartOf = (definition: string | undefined | null, name: string): DrawnChar
 
 export class ActorBook {
   readonly actors = new Map<string, Actor>();
+  readonly #own = new PairActors();
+  #followed = 0;
 
   get size(): number {
     return this.actors.size;
@@ -69,6 +72,14 @@ export class ActorBook {
       actor.happenings.shift();
       actor.dropped += 1;
     }
+  }
+
+  /** The pairs of a hypervisor's side, which have a chart of their own: from the log that the page shows. */
+  follow({ rows, story }: Pick<Tracks, 'rows' | 'story'>): void {
+    if (story.guest.hosted.pairs.size === 0) return;
+    for (const { event } of rows.slice(this.#followed))
+      for (const message of this.#own.take(event)) if (message.sessionId.startsWith(HOST_ACTOR)) this.take(message);
+    this.#followed = rows.length;
   }
 
   #actor(sessionId: string): Actor | null {

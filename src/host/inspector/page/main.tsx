@@ -7,7 +7,9 @@ import { Tracks } from './tracks.ts';
 
 const embedded = JSON.parse(document.getElementById('document')?.textContent ?? '') as InspectorDocument;
 const tracks = new Tracks();
+const book = new ActorBook();
 tracks.append(embedded.events);
+book.follow(tracks);
 document.title = `${embedded.source.name} · netkvm inspector`;
 const root = document.getElementById('page');
-if (root !== null) render(<App document={embedded} tracks={tracks} book={new ActorBook()} />, root);
+if (root !== null) render(<App document={embedded} tracks={tracks} book={book} />, root);
