@@ -18,6 +18,8 @@ const MACHINES = [
   'unit/roles.unit',
   'unit/story.unit',
   'unit/findings.unit',
+  'unit/duties.unit',
+  'unit/inventory.unit',
   'unit/pair.unit',
   'unit/pair.found.unit',
   'unit/pair.owed.unit',
