@@ -20,6 +20,7 @@ const MACHINES = [
   'unit/findings.unit',
   'unit/duties.unit',
   'unit/inventory.unit',
+  'unit/guest.unit',
   'unit/pair.unit',
   'unit/pair.found.unit',
   'unit/pair.owed.unit',
