@@ -13,6 +13,7 @@ import { Story } from '../src/machines/story.ts';
 import { replayFile } from '../replay/replay.ts';
 import { Rerun } from '../replay/rerun.ts';
 import { lifeNames, LIVES, toldOf } from './lives.ts';
+import { record, simulate } from './simulation/simulate.ts';
 
 export const RECORDINGS = fileURLToPath(new URL('../replay/recordings/', import.meta.url));
 export const captureNames = (): string[] => readdirSync(`${RECORDINGS}raw`).toSorted();
@@ -82,5 +83,12 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     const { report } = await replayFile(`${RECORDINGS}raw/${name}/guest.jsonl`);
     writeFileSync(`${RECORDINGS}raw/${name}/expected.json`, `${JSON.stringify(report, null, 1)}\n`);
   }
-  for (const name of lifeNames()) writeFileSync(`${LIVES}${name}.txt`, `${(await toldOf(name)).join('\n')}\n`);
+  for (const name of lifeNames()) {
+    // A machine that decides otherwise needs a new version, and lives of its own: from the same scenarios and seeds.
+    if (versionOf(`${LIVES}${name}.jsonl`) !== MACHINE_VERSION) {
+      const [, scenario = '', seed = ''] = /^(.*)-([0-9]+)$/.exec(name) ?? [];
+      await record(await simulate(scenario, Number(seed)), scenario, Number(seed), LIVES);
+    }
+    writeFileSync(`${LIVES}${name}.txt`, `${(await toldOf(name)).join('\n')}\n`);
+  }
 }
