@@ -17,6 +17,8 @@ export const VM: VmPolicy = {
   tap: 'vnet0',
   bridge: 'br0',
   channel: '/run/vm.failover',
+  // A configuration that was read always says it.
+  parking: parkingOf(MAC),
   plug: '{"driver":"vfio-pci","id":"vf0"}',
 };
 export const PARKED = parkingOf(VM.mac);

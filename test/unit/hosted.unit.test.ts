@@ -1,6 +1,10 @@
 // The hypervisor's side, given what QEMU, the VF and the guest say: when the VF is parked, when it gets its MAC back, and
 // what becomes of unplugs that do not come. The numbers are those of the faults of the field (docs/faults.md).
 import { describe, expect, test } from 'vitest';
+import { explainPair, explanationText } from '../../replay/explain.ts';
+import { reportOf } from '../../replay/report.ts';
+import type { RecordedEvent } from '../../src/events/envelope.ts';
+import { Pseudonyms } from '../../src/events/pseudonyms.ts';
 import { Guest } from '../../src/machines/guest.ts';
 import { HOST_STAGES } from '../../src/machines/stages.ts';
 import { HOST_EVENTS, migrationChart } from '../../src/machines/migration.ts';
@@ -248,6 +252,29 @@ describe('the log', () => {
     const fresh = new Guest();
     fresh.restore(host.story.guest.snapshot());
     expect(fresh.snapshot()).toEqual(host.story.guest.snapshot());
+  });
+
+  test('under pseudonyms it folds to the same stages', () => {
+    const host = parked();
+    const names = new Pseudonyms();
+    const again = new Guest();
+    for (const event of host.events) expect(again.apply(names.event(event as RecordedEvent)).divergence).toBeNull();
+    expect([...again.hosted.pairs.values()].map(({ shown }) => shown.stage)).toEqual(['parked']);
+  });
+
+  test('is explained in words: QEMU, VF and guest, what holds, what is owed', () => {
+    const host = parked();
+    host.guest(null);
+    const text = explanationText(explainPair(host.pair, host.story));
+    for (const part of [
+      'is in stage parked',
+      'runs, migration active',
+      `MAC ${PARKED}, VLAN 7`,
+      'addForwarding (attempt 1) succeeded',
+      'Owed',
+    ])
+      expect(text).toContain(part);
+    expect(reportOf(host.story, host.events.length).pairs).toMatchObject([{ mac: MAC, mode: 'host', stage: 'parked' }]);
   });
 
   test('a service that starts anew in the middle goes on from the facts', () => {
