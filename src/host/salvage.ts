@@ -3,7 +3,9 @@
 import { readableEvents } from '../adapters/log/salvage.ts';
 import type { Happening, Obligation, Target } from '../events/catalogue.ts';
 import type { Foldable } from '../events/envelope.ts';
+import { NetkvmError } from '../events/errors.ts';
 import { Guest } from '../machines/guest.ts';
+import type { Story } from '../machines/story.ts';
 
 /** Ids in a new log begin anew; these cannot be met there. */
 const PREFIX = 'before.';
@@ -27,7 +29,7 @@ export const owedIn = (path: string, started: Happening): Obligation[] => {
     ({ seq } = event);
   }
   takes(guest, { ...started, seq: seq + 1, mono_ns: '0' });
-  return [...guest.pairs.values()].flatMap(({ obligations }) => obligations);
+  return [...guest.pairs.values(), ...guest.hosted.pairs.values()].flatMap(({ obligations }) => obligations);
 };
 
 /** The same as events of the new log, which knows the devices by its own numbers; what was done to a device that is gone, is. */
@@ -43,4 +45,14 @@ const presentOf = (device: Target, adapters: Guest['adapters']): Target | null =
   const known = adapters.get(device.ifindex);
   if (known === undefined || known.facts.pci !== device.pci || known.facts.device !== device.device) return null;
   return { ...device, arrival: known.arrival };
+};
+
+/** What the fold does not take cannot be what it wrote: a log is damaged, too, where it reads well and makes no sense. */
+export const tellSound = (story: Story, event: Foldable, path: string): void => {
+  try {
+    story.tell(event);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new NetkvmError('log.damaged', `${path}: event ${event.seq} cannot be folded: ${reason}`, { cause: error });
+  }
 };

@@ -22,7 +22,7 @@ import type { Meters } from './metrics.ts';
 import type { Order } from './operator.ts';
 import { type Backlog, type Loss, Recorder } from './recorder.ts';
 import { keepFrom } from './retention.ts';
-import { carriedOver, owedIn } from './salvage.ts';
+import { carriedOver, owedIn, tellSound } from './salvage.ts';
 import { differing, type Settings } from './settings.ts';
 import { Settling } from './settling.ts';
 import type { Supervision } from './supervision.ts';
@@ -398,12 +398,3 @@ export class Service {
     this.#options.urgency?.shows(this.#story.guest.pairs.values());
   }
 }
-
-/** What the fold does not take cannot be what it wrote: a log is damaged, too, where it reads well and makes no sense. */
-const tellSound = (story: Story, event: Foldable, path: string): void => {
-  try {
-    story.tell(event);
-  } catch (error) {
-    throw new NetkvmError('log.damaged', `${path}: event ${event.seq} cannot be folded: ${textOf(error)}`, { cause: error });
-  }
-};

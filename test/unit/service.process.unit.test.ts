@@ -252,6 +252,17 @@ describe('a damaged log', () => {
       db.close();
     },
   };
+  test('is set aside by `restore` where no service does it, so that what it owed can be given back', async () => {
+    const dir = folder();
+    cpSync(sound, dir, { recursive: true });
+    wreck['overwritten']?.(join(dir, 'netkvm.db'));
+    expect(await netkvm('restore', '--state-dir', dir, '--timeout', '10')).toMatchObject({
+      status: 0,
+      stdout: 'Nothing is owed.\n',
+    });
+    expect(eventsIn(dir)[0]).toMatchObject({ type: 'log.outage', data: { reason: expect.stringContaining('damaged-1') } });
+  });
+
   test.each(Object.entries(wreck))('(%s) is set aside and named, and the service goes on with a new one', async (_, damage) => {
     const dir = folder();
     const path = join(dir, 'netkvm.db');

@@ -6,7 +6,10 @@ import { readableEvents } from '../../src/adapters/log/salvage.ts';
 import { databaseIn, openLog } from '../../src/adapters/log/sqlite.ts';
 import type { Outcome } from '../../src/adapters/platform.ts';
 import type { Adapter, EventData, EventType, Policy } from '../../src/events/catalogue.ts';
+import type { NewEvent } from '../../src/events/envelope.ts';
+import { carriedOver, owedIn } from '../../src/host/salvage.ts';
 import { adapter, bonded, MAC } from '../given.ts';
+import { HostedStory, RUNNING } from '../hosted.given.ts';
 import { around, flaps } from './log.samples.ts';
 import { ACTING, cleanUp, eventsIn, folder, serve, SOUND, succeeded, until, verdictOn, World } from './service.given.ts';
 
@@ -181,4 +184,28 @@ test('what can be read of a database are its valid events from the newest readab
   expect(left.length).toBeLessThan(seqs.length);
   expect(left.at(-1)).toBe(1000);
   expect([...readableEvents(`${path}.none`, () => true)]).toEqual([]);
+});
+
+test('a hypervisor’s log owes MACs and entries of its VFs, which are read as well', () => {
+  const host = new HostedStory();
+  host.port();
+  host.qemu(RUNNING);
+  host.qemu({ migration: 'setup' });
+  host.says('UNPLUG_PRIMARY', { 'device-id': 'vf0' });
+  host.qemu({ migration: 'wait-unplug' });
+  host.qemu({ migration: 'active' });
+  host.run();
+  expect(host.pair.obligations.length).toBeGreaterThan(0);
+  const dir = folder();
+  const { log } = openLog(dir, { bootId: 'boot', machineId: 'machine' });
+  log.append(
+    host.events.map((event) => ({ ...around(event.seq, event), data: event.data }) as NewEvent),
+    0,
+  );
+  log.close();
+  const [started] = host.events;
+  if (started === undefined) throw new Error('nothing was told');
+  const owed = owedIn(databaseIn(dir), started);
+  expect(owed).toEqual(host.pair.obligations);
+  expect(carriedOver(owed, host.story.guest).map(({ type }) => type)).toEqual(owed.map(() => 'obligation.opened'));
 });

@@ -41,7 +41,10 @@ const sourceFor = (args: Arguments): Source => {
   const log = args.text('log');
   if (log === undefined) return args.flag('category') ? CATEGORY_STREAM : '$all';
   if (/^[\w-]{1,64}$/.test(log)) return streamOf(log) as Source;
-  throw new NetkvmError('usage.value', `--log ${JSON.stringify(log)} is not the id of a log; \`netkvm fleet stats\` lists them`);
+  throw new NetkvmError(
+    'usage.value',
+    `--log ${JSON.stringify(log)} is not the id of a log; \`netkvm fleet stats --json\` names them`,
+  );
 };
 
 /** A slow reader of the output is waited for. */

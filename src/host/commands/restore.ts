@@ -78,6 +78,18 @@ export const restoreAlone = async ({ platform, place, policy, mac, by, limit_ms 
   }
 };
 
+/** How many obligations a log has seen. */
+const openedIn = async (configuration: Configuration): Promise<number> => {
+  const reader = await openLogOf(configuration);
+  try {
+    let opened = 0;
+    for (const page of reader.fold(reader.first())) for (const { type } of page) opened += Number(type === 'obligation.opened');
+    return opened;
+  } finally {
+    reader.close();
+  }
+};
+
 export const run: Run = async (args, io) => {
   const configuration = configurationOf(args);
   const mac = pairOption(args);
@@ -90,30 +102,33 @@ export const run: Run = async (args, io) => {
     return EXIT.done;
   };
   const { settings, policy } = configuration;
-  const { controlSocket } = settings;
   const isRunning = (await servicePid(configuration)) !== null;
-  let reader: Awaited<ReturnType<typeof openLogOf>>;
-  try {
-    reader = await openLogOf(configuration);
-  } catch (error) {
-    // Nothing was ever recorded, so nothing was ever changed.
-    if (error instanceof NetkvmError && error.code === 'log.missing' && !isRunning) return tell(0, []);
-    throw error;
-  }
-  try {
-    const story = tellLog(reader);
-    const before = owedIn(story, mac).length;
-    if (isRunning) {
-      const { seq } = await request(controlSocket, 'restore', { pair: mac, by });
-      return tell(before, await untilMet(reader, story, () => stillOwed(story, mac), limit_s, Number(seq)));
-    }
-    if (before === 0) return tell(0, []);
-    // What the log says of a hypervisor's guests is what was changed; the file may no longer name them.
-    const { vms } = story.guest.policy;
+  // What the log says of a hypervisor's guests is what was changed; the file may no longer name them.
+  const alone = async (vms: Configuration['policy']['vms']): Promise<string[]> => {
     const platform = vms === undefined ? await systemPlatform(settings) : await hypervisorPlatform(vms);
     const observed = vms === undefined ? policy : { ...policy, vms };
-    return tell(before, await restoreAlone({ platform, place: settings, policy: observed, mac, by, limit_ms: limit_s * 1000 }));
-  } finally {
-    reader.close();
+    return restoreAlone({ platform, place: settings, policy: observed, mac, by, limit_ms: limit_s * 1000 });
+  };
+  try {
+    const reader = await openLogOf(configuration);
+    try {
+      const story = tellLog(reader);
+      const before = owedIn(story, mac).length;
+      if (isRunning) {
+        const { seq } = await request(settings.controlSocket, 'restore', { pair: mac, by });
+        return tell(before, await untilMet(reader, story, () => stillOwed(story, mac), limit_s, Number(seq)));
+      }
+      return tell(before, before === 0 ? [] : await alone(story.guest.policy.vms));
+    } finally {
+      reader.close();
+    }
+  } catch (error) {
+    if (!(error instanceof NetkvmError) || isRunning || settings.log !== '') throw error;
+    // Nothing was ever recorded, so nothing was ever changed.
+    if (error.code === 'log.missing') return tell(0, []);
+    if (error.code !== 'log.damaged') throw error;
+    // Its writer sets it aside, and carries over what it owed.
+    const missing = await alone(policy.vms);
+    return tell(await openedIn(configuration), missing);
   }
 };
