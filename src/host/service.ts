@@ -237,6 +237,8 @@ export class Service {
     );
     for (const page of log.fold(Math.max(log.checkpoint(), log.first())))
       for (const event of page) tellSound(story, event, log.path);
+    // Counted over restarts: a service that never lives long would write none, and nothing could be pruned.
+    this.#sinceCheckpoint = log.head() - log.checkpoint();
     story.history.end();
     live = true;
     const now = () => this.#platform.now();

@@ -284,6 +284,23 @@ describe('a damaged log', () => {
   });
 });
 
+test('checkpoints come after so many events, however often the service was started meanwhile', async () => {
+  const dir = folder();
+  const world = new World();
+  const settings = { checkpointEvents: 100, retentionEvents: 1000, retentionDays: 90 };
+  for (let life = 0; life < 6; life += 1) {
+    const { service } = await serve(dir, world, { settings });
+    await until('it watches', () => service.isWatching);
+    for (let mtu = 1000; mtu < 1040; mtu += 1) world.change(2, { mtu: mtu + life * 100 });
+    await pause(5);
+    await service.stop('test');
+  }
+  const checkpoints = eventsIn(dir, 'checkpoint.made');
+  expect(checkpoints.length).toBeGreaterThanOrEqual(2);
+  expect(eventsIn(dir).length - (checkpoints.at(-1)?.seq ?? 0)).toBeLessThan(150);
+  expect(verdictOn(dir)).toEqual(SOUND);
+});
+
 test('checkpoints: a fold may begin there, retention goes by number and by age, and a restart goes on from one', async () => {
   const dir = folder();
   const settings = { checkpointEvents: 20, retentionEvents: 50, retentionDays: 90 };
