@@ -18,12 +18,19 @@ export type Reader = Pick<Fleet, 'events' | 'checkpointBefore'>;
 /** Where an event stands in its log: whether it can be told, and whether a new stretch without holes begins with it. */
 class Stretch {
   last = 0;
+  #broken = false;
+
+  /** The fold did not take the last event: what follows is as good as behind a hole. */
+  breakOff(): void {
+    this.#broken = true;
+  }
 
   takes({ seq, type }: RecordedEvent): 'next' | 'begin' | 'repeated' | 'behindHole' {
     if (this.last > 0 && seq <= this.last) return 'repeated';
-    const isNext = this.last > 0 && seq === this.last + 1;
+    const isNext = this.last > 0 && seq === this.last + 1 && !this.#broken;
     if (!isNext && seq !== 1 && type !== 'checkpoint.made') return 'behindHole';
     this.last = seq;
+    this.#broken = false;
     return isNext ? 'next' : 'begin';
   }
 }
@@ -59,19 +66,30 @@ export const tellLog = async (reader: Reader, log: LogThere, begin: (first: Flee
       const { last } = stretch;
       const place = stretch.takes(seen.event);
       if (place === 'begin') {
-        if (take !== null) complain(`events ${last + 1} to ${seen.event.seq - 1} are missing; told anew from there`);
+        const missing = seen.event.seq - last - 1;
+        if (take !== null && missing > 0)
+          complain(`events ${last + 1} to ${seen.event.seq - 1} are missing; told anew from there`);
         else if (passed > 0) complain(`${passed} events before its first checkpoint are passed over`);
         take = begin(seen);
         passed = 0;
       } else if (place === 'behindHole') passed += 1;
       if (take === null || place === 'behindHole' || place === 'repeated') continue;
       const fresh = seen.revision >= log.first;
-      take(seen.event, fresh);
+      try {
+        take(seen.event, fresh);
+      } catch (error) {
+        complain(`event ${seen.event.seq} cannot be folded: ${error instanceof Error ? error.message : String(error)}`);
+        stretch.breakOff();
+        damaged = true;
+        continue;
+      }
       if (fresh) events += 1;
     }
   if (take === null) complain('it holds neither its beginning nor a checkpoint: nothing can be told of it');
   else if (passed > 0) {
-    complain(`event ${stretch.last + 1} is missing, and no checkpoint follows: ${passed} events are passed over`);
+    complain(
+      `${passed} events after event ${stretch.last} cannot be told: one before them is missing, and no checkpoint follows`,
+    );
     damaged = true;
   }
   return { events, complaints, damaged };
@@ -125,5 +143,10 @@ const tell = (fold: { guest: Guest; readonly stretch: Stretch }, event: Recorded
   if (place === 'behindHole') return null;
   if (place === 'repeated') return place;
   if (place === 'begin') fold.guest = new Guest();
-  return fold.guest.apply(event);
+  try {
+    return fold.guest.apply(event);
+  } catch {
+    fold.stretch.breakOff();
+    return null;
+  }
 };

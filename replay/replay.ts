@@ -4,6 +4,7 @@ import { type History, openHistory } from '../src/adapters/log/history.ts';
 import { RecordingReader } from '../src/adapters/log/recording-reader.ts';
 import { readCapture } from '../src/adapters/linux/capture.ts';
 import type { Foldable } from '../src/events/envelope.ts';
+import { NetkvmError } from '../src/events/errors.ts';
 import type { Policy } from '../src/events/catalogue.ts';
 import type { Step } from '../src/machines/step.ts';
 import type { Place } from '../src/machines/history.ts';
@@ -66,7 +67,14 @@ const tellRecording = async (reader: RecordingReader, tell: Tell, { until = Infi
   for await (const page of reader.pages()) {
     for (const event of page) {
       if (event.seq > until) return { events, complaints: [], damaged: false, machineVersion };
-      tell(event, { seq: event.seq, at_ns: event.mono_ns }, event.wall_ns);
+      try {
+        tell(event, { seq: event.seq, at_ns: event.mono_ns }, event.wall_ns);
+      } catch (error) {
+        const reason = error instanceof Error ? error.message : String(error);
+        throw new NetkvmError('recording.line', `${reader.name}: event ${event.seq} cannot be folded: ${reason}`, {
+          cause: error,
+        });
+      }
       events += 1;
     }
   }

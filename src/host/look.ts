@@ -5,6 +5,7 @@ import { Story } from '../machines/story.ts';
 import type { Arguments } from './command.ts';
 import { type Configuration, loadConfig } from './config.ts';
 import { ping, request } from './control-client.ts';
+import { tellSound } from './salvage.ts';
 import type { JsonObject } from './control-lines.ts';
 import type { LogReader } from '../events/log.ts';
 
@@ -21,7 +22,7 @@ export const tellLog = (reader: LogReader, until = Infinity): Story => {
   for (const page of reader.fold(reader.first())) {
     for (const event of page) {
       if (event.seq > until) return story;
-      story.tell(event);
+      tellSound(story, event, reader.path);
     }
   }
   return story;

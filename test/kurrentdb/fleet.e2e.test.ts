@@ -13,7 +13,7 @@ import type { NewEvent, RecordedEvent } from '../../src/events/envelope.ts';
 import { runCli } from '../../src/host/cli.ts';
 import { Folds, tellLog } from '../../replay/fleet.ts';
 import { RECORDINGS } from '../recordings.ts';
-import { checkpoint, flaps, recorded } from '../unit/log.samples.ts';
+import { checkpoint, flap, flaps, recorded } from '../unit/log.samples.ts';
 import { newFolder, REAL_URL, serverForTests, until } from './given.ts';
 
 const NETKVM = new URL('../../src/host/netkvm.mjs', import.meta.url).pathname;
@@ -235,7 +235,19 @@ describe('what is missing or hostile', () => {
     const { exit, errors, events } = await told(vm);
     expect([exit, events]).toEqual([7, [2]]);
     expect(errors.split('\n').filter((line) => line.includes(logId))).toHaveLength(3);
-    expect(errors).toMatch(/event 3 is missing, and no checkpoint follows: 2 events are passed over/);
+    expect(errors).toMatch(/2 events after event 2 cannot be told: one before them is missing, and no checkpoint follows/);
+  });
+
+  test('a checkpoint that is none is damage; the log is told again from the next', async () => {
+    const vm = `nonsense-${RUN}`;
+    await put(vm, some([...flaps(1, 2), checkpoint(3), flap(4)]));
+    await put(`${vm}-2`, some([checkpoint(8), ...flaps(9, 2), ...(await checkpointed()), ...flaps(12, 2)], 8));
+    expect(await told(vm)).toMatchObject({ exit: 7, events: [2], errors: expect.stringMatching(/event 3 cannot be folded/) });
+    expect(await told(`${vm}-2`)).toMatchObject({
+      exit: 7,
+      events: [0, 3],
+      errors: expect.stringMatching(/event 8 cannot be folded/),
+    });
   });
 
   test('an event that stands twice is told once', async () => {

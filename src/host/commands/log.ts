@@ -13,6 +13,7 @@ import type { Arguments, Io, Run } from '../command.ts';
 import { request } from '../control-client.ts';
 import { configurationOf, openLogOf, servicePid } from '../look.ts';
 import { bootId, hostFacts, machineId } from '../machine-facts.ts';
+import { tellSound } from '../salvage.ts';
 import { openWriter } from '../service-log.ts';
 
 /** The header of a recording that begins with `first`. */
@@ -77,7 +78,7 @@ const verdictOfFile = async (path: string): Promise<{ verdict: Verdict; story: S
     for (const event of page) {
       const text = tally.add(event);
       if (text !== null) return { verdict: tally.verdict({ seq: event.seq, text }), story };
-      story.tell(event);
+      tellSound(story, event, path);
     }
   }
   return { verdict: tally.verdict(null), story };
@@ -86,7 +87,8 @@ const verdictOfFile = async (path: string): Promise<{ verdict: Verdict; story: S
 const verdictOfLog = (reader: LogReader): { verdict: Verdict; story: Story } => {
   const verdict = verifyLog(reader);
   const story = new Story();
-  if (verdict.problem === null) for (const page of reader.fold(reader.first())) for (const event of page) story.tell(event);
+  if (verdict.problem === null)
+    for (const page of reader.fold(reader.first())) for (const event of page) tellSound(story, event, reader.path);
   return { verdict, story };
 };
 
