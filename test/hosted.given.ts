@@ -1,5 +1,6 @@
 // A hypervisor's log for tests: the fold of one hosted pair, told what QEMU, the VF and the guest say.
-import type { Decision, EventData, Happening, VmPolicy } from '../src/events/catalogue.ts';
+import type { Decision, EventData, Happening } from '../src/events/catalogue.ts';
+import type { VmPolicy } from '../src/events/hosting.ts';
 import type { Foldable } from '../src/events/envelope.ts';
 import { defaultPolicy } from '../src/machines/policy.ts';
 import { parkingOf } from '../src/machines/parking.ts';

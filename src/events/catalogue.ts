@@ -4,15 +4,8 @@
 // Units: *_ns are nanoseconds as decimal strings (they outgrow a JavaScript number after 104 days of uptime), *_ms are
 // milliseconds as numbers. A MAC is six lower-case hexadecimal pairs. A PCI address is `domain:bus:device.function`.
 import { Type, type Static, type TSchema } from 'typebox';
-
-const Ns = Type.String({ pattern: '^-?[0-9]{1,20}$' });
-const MacText = Type.String({ pattern: '^[0-9a-f]{2}(:[0-9a-f]{2}){5}$' });
-const Short = Type.String({ maxLength: 256 });
-const Text = Type.String({ maxLength: 4096 });
-const Int = Type.Integer({ minimum: -2147483648, maximum: 4294967295 });
-const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
-const OneOf = <const T extends readonly string[]>(names: T) => Type.Unsafe<T[number]>(Type.Enum([...names]));
-const Closed = { additionalProperties: false } as const;
+import { GuestWordSchema, MonitorFields, PortFields, VmSchema, WORDS_TO_GUEST } from './hosting.ts';
+import { Closed, Int, MacText, Ns, Nullable, OneOf, Short, Text } from './schemas.ts';
 
 /** Fields of an adapter that can change while it exists (rtnetlink IFLA_*, GetIfTable2 MIB_IF_ROW2). */
 const changeable = {
@@ -104,41 +97,6 @@ export const ParametersSchema = Type.Object(
   Closed,
 );
 export type Parameters = Static<typeof ParametersSchema>;
-
-/** What becomes of a migration whose unplug does not come, or is refused. */
-export const OVERDUE_ACTIONS = ['alarm', 'cancel'] as const;
-
-/** One pair as its hypervisor knows it. Keys, defaults and meanings: src/host/settings.ts (VM_KEYS). */
-export const VmSchema = Type.Object(
-  {
-    mac: MacText,
-    /** Path of a QMP socket that nobody else uses. */
-    qmp: Short,
-    /** QEMU's ids of the two devices. */
-    standby: Short,
-    primary: Short,
-    /** The physical function and the number of its VF; or a bridge port that stands in for a VF. */
-    pf: Type.Optional(Short),
-    vf: Type.Optional(Int),
-    port: Type.Optional(Short),
-    tap: Type.Optional(Short),
-    bridge: Type.Optional(Short),
-    /** Path of the socket behind the guest's port `org.netkvm.failover.0`. */
-    channel: Type.Optional(Short),
-    /** The MAC that the VF has while it is hidden. */
-    parking: Type.Optional(MacText),
-    /** Arguments of `device_add` for the primary, as JSON. */
-    plug: Type.Optional(Type.String({ maxLength: 2048 })),
-    /** The monitor is only listened to: nothing is plugged, unplugged, migrated or cancelled. */
-    readOnly: Type.Optional(Type.Boolean()),
-    onOverdue: Type.Optional(OneOf(OVERDUE_ACTIONS)),
-    unplugLimit_ms: Type.Optional(Int),
-    prepareLimit_ms: Type.Optional(Int),
-    returnLimit_ms: Type.Optional(Int),
-  },
-  Closed,
-);
-export type VmPolicy = Static<typeof VmSchema>;
 
 /** The part of the configuration that the fold depends on. Defaults and meanings: src/machines/policy.ts. */
 export const PolicySchema = Type.Object(
@@ -251,10 +209,6 @@ const HOST_PLAIN_KINDS = [
   'plugPrimary',
   'cancelMigration',
 ] as const satisfies readonly HostKind[];
-/** What the hypervisor tells its guest: the primary is about to leave; a new one is coming, or it stays after all. */
-export const WORDS_TO_GUEST = ['prepare', 'arriving'] as const;
-export type WordToGuest = (typeof WORDS_TO_GUEST)[number];
-
 /** An adapter as a decision names it: never by ifindex alone (an ifindex is used again after a replug). */
 const TargetSchema = Type.Object(
   { ifindex: Int, mac: Nullable(MacText), device: Nullable(Short), pci: Nullable(Short), arrival: Int },
@@ -328,55 +282,6 @@ export const LOCK_HELD = 'the write lock is held by ';
 export const NOT_TOLD = ' was not told: ';
 
 export const OUTCOMES = ['succeeded', 'failed', 'refused', 'void'] as const;
-
-const MonitorFields = {
-  connected: Type.Boolean(),
-  /** query-status: the guest’s CPUs run. */
-  running: Type.Boolean(),
-  /** query-status `inmigrate`: the guest has not arrived yet. */
-  incoming: Type.Boolean(),
-  /** query-migrate, as the source of a migration; `none` where there was none. */
-  migration: Short,
-  /** Whether the primary’s device exists in this QEMU (a hidden one still does). */
-  primary: Type.Boolean(),
-  /** Whether the standby offers STANDBY, so that QEMU itself hides the primary and plugs it again. */
-  failover: Type.Boolean(),
-};
-const VfSchema = Type.Object(
-  {
-    mac: MacText,
-    vlan: Int,
-    qos: Int,
-    /** Null where the driver does not say. */
-    spoofchk: Nullable(Type.Boolean()),
-    trust: Nullable(Type.Boolean()),
-  },
-  Closed,
-);
-export type VfFacts = Static<typeof VfSchema>;
-const PortFields = {
-  /** Null: there is no such VF. */
-  vf: Nullable(VfSchema),
-  /** Whether the pair’s MAC is forwarded by an entry of its own. Null: none is configured there. */
-  pfEntry: Nullable(Type.Boolean()),
-  tapEntry: Nullable(Type.Boolean()),
-};
-/** What the guest’s service says of the pair (events/channel.ts). */
-export const GuestWordSchema = Type.Object(
-  {
-    version: Short,
-    stage: Short,
-    datapath: Short,
-    /** MAC of the function in the primary’s place, null where there is none. */
-    primary: Nullable(MacText),
-    /** The migration that its hypervisor spoke of last. */
-    episode: Nullable(Short),
-    /** Codes of the findings that last. */
-    findings: Type.Array(Short, { maxItems: 32 }),
-  },
-  Closed,
-);
-export type GuestWord = Static<typeof GuestWordSchema>;
 
 const define = <D extends TSchema>(meaning: string, data: D) => ({ meaning, data });
 

@@ -9,7 +9,7 @@
 // \\.\Global\org.netkvm.failover.0 (vioserial).
 import { Compile } from 'typebox/compile';
 import { Type } from 'typebox';
-import { GuestWordSchema, type GuestWord, WORDS_TO_GUEST, type WordToGuest } from './catalogue.ts';
+import { GuestWordSchema, type GuestWord, WORDS_TO_GUEST, type WordToGuest } from './hosting.ts';
 import { parseMac } from './mac.ts';
 
 export const CHANNEL_NAME = 'org.netkvm.failover.0';

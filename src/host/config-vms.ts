@@ -1,7 +1,7 @@
 // The guests of a hypervisor: `[[vms]]` of the configuration file, or one from the command line. Keys and meanings are in
 // settings.ts (VM_KEYS).
 import { isAbsolute } from 'node:path';
-import type { VmPolicy } from '../events/catalogue.ts';
+import type { VmPolicy } from '../events/hosting.ts';
 import { NetkvmError } from '../events/errors.ts';
 import { parseMac } from '../events/mac.ts';
 import { parkingOf } from '../machines/parking.ts';

@@ -5,7 +5,8 @@
 import { createHash } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
-import type { Policy, VmPolicy } from '../events/catalogue.ts';
+import type { Policy } from '../events/catalogue.ts';
+import type { VmPolicy } from '../events/hosting.ts';
 import { NetkvmError } from '../events/errors.ts';
 import { connectionProblem } from '../adapters/kurrentdb/connection.ts';
 import { readPairs } from './config-pairs.ts';

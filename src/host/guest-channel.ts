@@ -1,7 +1,7 @@
 // The guest's side of the channel to its hypervisor: says how the pairs are, and moves traffic to the standby when it is told
 // that the primary is about to leave, by the same order as `netkvm prepare`. It answers when the facts say that it is done.
 import type { Take, VirtioPort } from '../adapters/virtio-port.ts';
-import type { GuestWord } from '../events/catalogue.ts';
+import type { GuestWord } from '../events/hosting.ts';
 import { CHANNEL_LINE_BYTES, CHANNEL_NAME, channelLine, type GuestSays, hostSays, type HostSays } from '../events/channel.ts';
 import { NetkvmError } from '../events/errors.ts';
 import type { PairState } from '../machines/pair-state.ts';

@@ -3,7 +3,8 @@
 import type { HypervisorPlatform } from '../adapters/hypervisor/platform.ts';
 import type { ParameterStore } from '../adapters/parameters.ts';
 import type { Platform } from '../adapters/platform.ts';
-import type { Policy, VmPolicy } from '../events/catalogue.ts';
+import type { Policy } from '../events/catalogue.ts';
+import type { VmPolicy } from '../events/hosting.ts';
 import { NetkvmError } from '../events/errors.ts';
 import type { Arguments } from './command.ts';
 import type { Configuration } from './config.ts';

@@ -1,7 +1,8 @@
 // The settings of the host process, with their defaults, ranges and meanings: the one list that the `[service]` table of
 // the configuration file, its validation and its documentation are made from. The policy's own list, of the same shape,
 // is PARAMETERS in src/machines/policy.ts; what the two have in common (choices, how a value is written) is here too.
-import type { Parameters, Policy, VmPolicy } from '../events/catalogue.ts';
+import type { Parameters, Policy } from '../events/catalogue.ts';
+import type { VmPolicy } from '../events/hosting.ts';
 import { PARAMETERS } from '../machines/policy.ts';
 
 export interface Setting {

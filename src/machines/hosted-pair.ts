@@ -1,5 +1,6 @@
 // What the fold of the hypervisor's side keeps of one pair. Only kept here; what follows from it is asked in hosted-view.ts.
-import type { Decision, EventData, Obligation, VmPolicy, WordToGuest } from '../events/catalogue.ts';
+import type { Decision, EventData, Obligation } from '../events/catalogue.ts';
+import type { VmPolicy, WordToGuest } from '../events/hosting.ts';
 import { type HostConfiguration, initialHostConfiguration } from './migration.ts';
 import type { Because } from './reasons.ts';
 import type { Datapath, HostStage } from './stages.ts';

@@ -1,6 +1,7 @@
 // What the migration chart sees of one hosted pair: yes-or-no facts from what QEMU, the VF and the guest say, from what was
 // ordered, and from what is owed.
-import type { ObligationKind, Policy, WordToGuest } from '../events/catalogue.ts';
+import type { ObligationKind, Policy } from '../events/catalogue.ts';
+import type { WordToGuest } from '../events/hosting.ts';
 import type { HostedPair } from './hosted-pair.ts';
 import { HOST_BIT } from './migration.ts';
 import { parkingOf } from './parking.ts';

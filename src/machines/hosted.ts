@@ -1,6 +1,7 @@
 // The fold of the hypervisor's side: one `HostedPair` for every guest that the policy names. The guest's fold (guest.ts) owns
 // it and hands it the events that are its own, so that both sides have one log, one replay and one way of deciding.
-import { type Decision, type EventData, HOST_KINDS, type Policy, type VmPolicy } from '../events/catalogue.ts';
+import { type Decision, type EventData, HOST_KINDS, type Policy } from '../events/catalogue.ts';
+import { type VmPolicy } from '../events/hosting.ts';
 import type { Foldable } from '../events/envelope.ts';
 import { type HostedPair, type Monitor, newHosted } from './hosted-pair.ts';
 import { becauseOf, DATAPATH, decide, hear, remember } from './hosted-words.ts';

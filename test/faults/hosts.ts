@@ -2,7 +2,7 @@
 // asked again, in more ways, by test/unit/hosted.unit.test.ts; the real VFs and entries are tried in namespaces.
 import { deepEqual, equal, ok } from 'node:assert/strict';
 import { HostedStory, MAC, PARKED, RUNNING } from '../hosted.given.ts';
-import type { VmPolicy } from '../../src/events/catalogue.ts';
+import type { VmPolicy } from '../../src/events/hosting.ts';
 
 const CANCELLING: Partial<VmPolicy> = { onOverdue: 'cancel' };
 const kindsOf = (decisions: readonly { readonly kind: string }[]): string[] => decisions.map(({ kind }) => kind);

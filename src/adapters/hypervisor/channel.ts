@@ -1,7 +1,8 @@
 // The hypervisor's end of the channel to one guest: a unix socket that QEMU listens on, behind the guest's virtio port. It is
 // connected again and again; a guest that says nothing for a while counts as one without the service.
 import { createConnection, type Socket } from 'node:net';
-import type { GuestWord, Observation } from '../../events/catalogue.ts';
+import type { Observation } from '../../events/catalogue.ts';
+import type { GuestWord } from '../../events/hosting.ts';
 import { CHANNEL_LINE_BYTES, channelLine, guestSays, type HostSays } from '../../events/channel.ts';
 import { LineCutter } from '../line-cutter.ts';
 

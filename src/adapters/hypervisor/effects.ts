@@ -1,5 +1,6 @@
 // The effects of the hypervisor's side, one function each: compare, write down what is owed, act, read back.
-import type { Decision, Obligation, ObligationKind, VmPolicy } from '../../events/catalogue.ts';
+import type { Decision, Obligation, ObligationKind } from '../../events/catalogue.ts';
+import type { VmPolicy } from '../../events/hosting.ts';
 import { ALREADY, Stop, SUCCEEDED } from '../linux/effects/standing.ts';
 import type { Ledger, Outcome } from '../platform.ts';
 import { QmpError } from '../qemu/monitor.ts';

@@ -3,7 +3,8 @@
 // the service (host/service.ts), the log and the replay are the same.
 import { readFileSync } from 'node:fs';
 import { Observable, Subject } from 'rxjs';
-import type { Decision, DecisionKind, Observation, VmPolicy } from '../../events/catalogue.ts';
+import type { Decision, DecisionKind, Observation } from '../../events/catalogue.ts';
+import type { VmPolicy } from '../../events/hosting.ts';
 import type { Clocks } from '../../events/envelope.ts';
 import { readClocks } from '../linux/clocks.ts';
 import { Conversation } from '../linux/effects/conversation.ts';

@@ -4,7 +4,8 @@
 // Where there is no SR-IOV, a port of a bridge stands in for the VF: a fixed entry in the bridge's table is then what the
 // VF's MAC is in an embedded switch. It takes the frames for that MAC to this port whether or not somebody is there.
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { EventData, VfFacts, VmPolicy } from '../../events/catalogue.ts';
+import type { EventData } from '../../events/catalogue.ts';
+import type { VfFacts, VmPolicy } from '../../events/hosting.ts';
 import type { Mac } from '../../events/mac.ts';
 import type { Conversation } from '../linux/effects/conversation.ts';
 import { linkBy, must, Stop } from '../linux/effects/standing.ts';

@@ -2,7 +2,8 @@
 // it answers when it is asked how it is. An event is a hint and leads to the questions; what it says for certain is taken from
 // itself, because QEMU passes through a migration faster than it answers.
 import type { Subscription } from 'rxjs';
-import type { EventData, Observation, VmPolicy } from '../../events/catalogue.ts';
+import type { EventData, Observation } from '../../events/catalogue.ts';
+import type { VmPolicy } from '../../events/hosting.ts';
 import { Monitor, QmpError, type QmpEvent } from '../qemu/monitor.ts';
 import { isObject } from '../qemu/qmp.ts';
 

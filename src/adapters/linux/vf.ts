@@ -1,7 +1,7 @@
 // VFs of a physical function and entries of a forwarding table, as rtnetlink tells and takes them. Pure: bytes in, bytes out.
 // Sources: linux/if_link.h (IFLA_VFINFO_LIST, struct ifla_vf_*), linux/neighbour.h (struct ndmsg), bridge(8), rtnl_fdb_add and
 // ndo_dflt_fdb_add in the kernel (an entry of the device itself must be permanent).
-import type { VfFacts } from '../../events/catalogue.ts';
+import type { VfFacts } from '../../events/hosting.ts';
 import { macFromBytes, type Mac } from '../../events/mac.ts';
 import {
   align,

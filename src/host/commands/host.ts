@@ -1,6 +1,6 @@
 // `netkvm host`: the service in its other role, beside QEMU; and `netkvm host migrate`, which orders two of them.
 import type { HypervisorPlatform } from '../../adapters/hypervisor/platform.ts';
-import type { VmPolicy } from '../../events/catalogue.ts';
+import type { VmPolicy } from '../../events/hosting.ts';
 import { NetkvmError } from '../../events/errors.ts';
 import type { Arguments, Run } from '../command.ts';
 import type { Configuration } from '../config.ts';

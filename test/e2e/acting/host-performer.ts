@@ -6,7 +6,8 @@ import { Port } from '../../../src/adapters/hypervisor/port.ts';
 import { Qemu } from '../../../src/adapters/hypervisor/qemu.ts';
 import { Conversation } from '../../../src/adapters/linux/effects/conversation.ts';
 import type { Ledger } from '../../../src/adapters/platform.ts';
-import type { Decision, Obligation, VmPolicy } from '../../../src/events/catalogue.ts';
+import type { Decision, Obligation } from '../../../src/events/catalogue.ts';
+import type { VmPolicy } from '../../../src/events/hosting.ts';
 
 const [file = '', text = '', kind = '', obligation = ''] = process.argv.slice(2);
 const vm = JSON.parse(text) as VmPolicy;
