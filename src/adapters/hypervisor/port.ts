@@ -139,14 +139,19 @@ export class Port {
     }
   }
 
-  /** Removes those of them that are there, in their order; where the interface has gone, its entries have, too. */
+  /**
+   * Removes those of them that are there, in their order; where the interface has gone, its entries have, too. An entry of a
+   * bridge may have moved to another port since: where the guest is now.
+   */
   async remove(places: readonly Place[]): Promise<void> {
-    const entries = await this.#entries();
+    const entries = (await this.#entries()).filter(({ mac, fixed }) => mac === this.vm.mac && fixed);
     for (const { iface, table } of places) {
-      const ifindex = await this.#index(iface);
-      const isThere = entries.some((one) => one.ifindex === ifindex && one.mac === this.vm.mac && one.table === table);
-      if (ifindex === null || !isThere) continue;
-      await must(this.#conversation, `forwarding entry on ${iface}`, [deleteFdb(ifindex, this.vm.mac, table)]);
+      const link = await linkBy(this.#conversation, iface);
+      const isOurs = (one: FdbEntry): boolean =>
+        one.table === table &&
+        (one.ifindex === link?.ifindex || (table === 'master' && one.master !== null && one.master === link?.master));
+      const requests = entries.filter(isOurs).map((one) => deleteFdb(one.ifindex, this.vm.mac, table));
+      await must(this.#conversation, `forwarding entry on ${iface}`, requests);
     }
   }
 }

@@ -114,7 +114,9 @@ export interface FdbEntry {
   readonly ifindex: number;
   readonly mac: Mac;
   readonly table: Table;
-  /** Not learnt: it does not move when the MAC is seen elsewhere. */
+  /** ifindex of the bridge, in whose table it is. */
+  readonly master: number | null;
+  /** Not learnt. A bridge moves it all the same when the MAC is seen at another port. */
   readonly fixed: boolean;
 }
 
@@ -153,14 +155,15 @@ export const fdbIn = (bytes: Uint8Array): FdbEntry | null => {
   const state = (bytes[HEADER_BYTES + 8] ?? 0) | ((bytes[HEADER_BYTES + 9] ?? 0) << 8);
   const flags = bytes[HEADER_BYTES + 10] ?? 0;
   let mac: Mac | null = null;
-  let mastered = (flags & NTF.master) !== 0;
+  let master: number | null = null;
   attributes(bytes, HEADER_BYTES + NEIGH_HEAD_BYTES, bytes.length, (type, from, to) => {
     if (type === NDA.lladdr) mac = macAt(bytes, from, to);
-    if (type === NDA.master) mastered = true;
+    if (type === NDA.master && to - from >= 4) master = u32At(bytes, from);
   });
   if (mac === null) return null;
   const fixed = (state & (NUD.permanent | NUD.noArp)) !== 0;
-  return { ifindex, mac, table: mastered && (flags & NTF.self) === 0 ? 'master' : 'self', fixed };
+  const isMasters = (flags & NTF.self) === 0 && (master !== null || (flags & NTF.master) !== 0);
+  return { ifindex, mac, table: isMasters ? 'master' : 'self', master, fixed };
 };
 
 export { Damage };

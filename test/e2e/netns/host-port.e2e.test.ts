@@ -93,6 +93,16 @@ describe.skipIf(why !== null)(`on a real bridge${skipped(why)}`, () => {
     expect(entries()).toEqual([]);
   });
 
+  test('an entry that the bridge has moved to where the guest is now is taken away there', () => {
+    perform('parkMac');
+    perform('addForwarding');
+    run('ip', 'link', 'set', 'wire', 'master', 'br7');
+    run('bridge', 'fdb', 'replace', MAC, 'dev', 'wire', 'master', 'static');
+    expect(entries()).toContain(`${MAC} dev wire master br7 static`);
+    perform('removeForwarding');
+    expect(entries()).toEqual([`${PARKED} dev vf0 sticky master br7 static`]);
+  });
+
   test('after a crash in the middle what is owed says what to give back', () => {
     perform('parkMac');
     perform('addForwarding');
