@@ -17,7 +17,7 @@ import type { Entry } from '../../src/machines/history.ts';
 import type { Finding } from '../../src/machines/findings.ts';
 import { Story } from '../../src/machines/story.ts';
 import { runCli } from '../../src/host/cli.ts';
-import { Run } from '../simulation/harness.ts';
+import { AT_THE_END, Run } from '../simulation/harness.ts';
 import { MAC } from '../given.ts';
 
 export const STATES = ['holds', 'modelled: Windows', 'modelled: host'] as const;
@@ -88,10 +88,16 @@ export class Life {
   readonly run: Run;
   readonly story = new Story();
   readonly events: readonly RecordedEvent[];
+  /** What was wrong in the guest at the end, before everything was given back. */
+  readonly wrong: readonly string[];
 
-  constructor(run: Run) {
+  constructor(run: Run, wrong: readonly string[]) {
     this.run = run;
-    this.events = run.disk.all();
+    this.wrong = wrong;
+    const all = run.disk.all();
+    // At its end every life is asked to give everything back: that is no part of its story.
+    const end = all.findIndex(({ type, data }) => type === 'operator.commanded' && data.by === AT_THE_END);
+    this.events = end === -1 ? all : all.slice(0, end);
     for (const event of this.events) this.story.tell(event);
     this.story.history.end();
   }
@@ -151,7 +157,9 @@ export const live = async ({ system = 'linux', world, actions, rates, effects = 
     bootId: () => inner.bootId(),
     close: () => inner.close(),
   });
+  let wrong: readonly string[] = [];
   const run: Run = new Run(script, 1, {
+    atEnd: ({ world: { kernel } }) => (wrong = kernel.truth(MAC).wrong),
     ...(told.perform === undefined ? {} : { platform }),
     ...(told.policy === undefined ? {} : { policy: told.policy }),
   });
@@ -166,7 +174,7 @@ export const live = async ({ system = 'linux', world, actions, rates, effects = 
   for (const [ms, look] of Object.entries(told.looks ?? {})) run.clock.after(Number(ms), () => look(run));
   const { violations } = await run.run();
   deepEqual(violations, []);
-  return new Life(run);
+  return new Life(run, wrong);
 };
 
 /** Calls with a folder that is gone afterwards. */

@@ -319,6 +319,18 @@ describe('the check of each invariant can fail', () => {
     expect(await found(7, 'trio', { platform })).toContain('other parameters');
   });
 
+  test('7: bindings that are said to be given back, and are not', async () => {
+    const platform: Sabotage['platform'] = (inner) =>
+      over(inner, {
+        perform: (decision, signal, ledger) => {
+          if (decision.kind !== 'giveBack') return inner.perform(decision, signal, ledger);
+          ledger.settle(decision.plan.obligation, 'givenBack');
+          return Promise.resolve({ result: 'succeeded', reason: null, observed: false });
+        },
+      });
+    expect(await found(7, 'windows', { platform })).toContain('other bindings than it had');
+  });
+
   test('8: messages and surveys that get lost for ever', async () => {
     const platform: Sabotage['platform'] = (inner) =>
       over(inner, {

@@ -21,6 +21,8 @@ import { Invariants, type Violation } from './invariants.ts';
 const CALM_MS = 400_000;
 /** How long an operator may have to wait until everything is given back: longer than the pause after failures. */
 const RESTORE_MS = 100_000;
+/** Who asks for it. */
+export const AT_THE_END = 'end of the simulation';
 /** Events that one run may take; a run that needs more feeds itself. */
 const STEP_LIMIT = 20_000;
 
@@ -29,6 +31,7 @@ export interface Sabotage {
   readonly platform?: (platform: SimulatedPlatform, world: World) => Platform;
   readonly service?: (options: ServiceOptions) => Service;
   readonly policy?: Partial<Policy>;
+  /** Called when the world has come to rest, before everything is given back. */
   readonly atEnd?: (run: Run) => void;
 }
 
@@ -84,7 +87,7 @@ export class Run {
     this.#sabotage.atEnd?.(this);
     this.invariants.atRest();
     await this.#giveBack();
-    await this.service?.stop('end of the simulation');
+    await this.service?.stop(AT_THE_END);
     await this.#drain();
     this.invariants.atEnd();
     const faults = this.#faultsSeen();
@@ -216,7 +219,7 @@ export class Run {
     if (this.service === null || !this.invariants.somethingOwed()) return;
     if (this.policy.effects === 'dryRun') this.policy = { ...this.policy, effects: 'off' };
     this.service.reload(this.policy);
-    this.service.obey('restore', null, 'end of the simulation');
+    this.service.obey('restore', null, AT_THE_END);
     await this.#until(this.clock.now_ms + RESTORE_MS);
     this.invariants.givenBack();
   }

@@ -3,10 +3,11 @@
 import { type Act, isStillThere } from '../../src/adapters/simulated/act.ts';
 import { DEFAULT_PARAMETERS } from '../../src/adapters/simulated/link.ts';
 import { LinuxKernel } from '../../src/adapters/simulated/linux-kernel.ts';
+import type { WindowsKernel } from '../../src/adapters/simulated/windows-kernel.ts';
 import type { SimulatedClock } from '../../src/adapters/simulated/clock.ts';
 import type { World } from '../../src/adapters/simulated/world.ts';
 import type { Platform } from '../../src/adapters/platform.ts';
-import type { Decision, Policy, Target } from '../../src/events/catalogue.ts';
+import type { Decision, ObligationKind, Policy, Target } from '../../src/events/catalogue.ts';
 import type { Service } from '../../src/host/service.ts';
 import { Guest } from '../../src/machines/guest.ts';
 import type { Divergence } from '../../src/machines/step.ts';
@@ -39,6 +40,14 @@ interface Hold {
 }
 
 const VIOLATIONS_MAX = 20;
+/** What an effect changes only when it is written down what was there. */
+const OWED: Readonly<Record<string, ObligationKind>> = {
+  'bond takeOver': 'takeover',
+  'bond alignParameters': 'parameters',
+  'kernel alignParameters': 'parameters',
+  'netkvm bindPrimary': 'bindings',
+  'netkvm unbindPrimary': 'bindings',
+};
 
 export class Invariants {
   readonly violations: Violation[] = [];
@@ -131,7 +140,7 @@ export class Invariants {
     if (isPrimary && !isStillThere(target, kernel.adapters())) {
       this.#violated(5, `${what}: the primary ${target.pci} at ${target.ifindex} is not there any more`);
     }
-    const owed = decision.kind === 'takeOver' ? 'takeover' : decision.kind === 'alignParameters' ? 'parameters' : null;
+    const owed = OWED[`${decision.mode} ${decision.kind}`] ?? null;
     if (owed !== null && !this.#run.disk.owes(decision.pair, owed) && !this.#isCut)
       this.#violated(7, `${what}: before it is recorded what was before (${decision.id})`);
     if (decision.kind === 'bindPrimary') this.#bindsOne(decision, target);
@@ -244,20 +253,36 @@ export class Invariants {
   /** What the service has left in the guest, in words. */
   #traces(): string[] {
     const { kernel } = this.#run.world;
-    if (!(kernel instanceof LinuxKernel)) return [];
+    if (!(kernel instanceof LinuxKernel)) return this.#bindings(kernel);
     return [...kernel.links.values()].flatMap((link) => [
       ...(link.name === BOND ? [`the bond ${link.name} is still there`] : []),
       ...(link.parameters === DEFAULT_PARAMETERS ? [] : [`${link.name} still has other parameters: ${link.parameters}`]),
     ]);
   }
 
-  /** Everything was to be given back, and there was time; a bond waits for its standby. */
+  /** Adapters whose bindings are not those that the administrator gave them, where they are owed to nobody who waits. */
+  #bindings(kernel: WindowsKernel): string[] {
+    const pairs = [...(this.#run.service?.story.guest.pairs.values() ?? [])];
+    const waiting = new Set(pairs.flatMap(({ obligations }) => obligations.map(({ device }) => device?.device)));
+    const own = kernel.administrators();
+    return kernel
+      .adapters()
+      .filter(({ bus, device }) => bus === 'pci' && !waiting.has(device))
+      .filter(({ protocols }) => Object.entries(own).some(([name, on]) => protocols?.[name] !== on))
+      .map(({ name, protocols }) => `${name} has other bindings than it had: ${JSON.stringify(protocols)}`);
+  }
+
+  /** Everything was to be given back, and there was time; a bond waits for its standby, bindings for their device. */
   givenBack(): void {
     const { service, world } = this.#run;
     if (this.#isCut || service === null) return;
     if (!world.kernel.adapters().some(({ bus }) => bus === 'virtio')) return;
-    for (const { mac, obligations, hindrance } of service.story.guest.pairs.values())
-      for (const { id } of obligations) this.#violated(7, `${mac}: ${id} is still owed (${hindrance})`);
+    for (const { mac, obligations, hindrance, roles } of service.story.guest.pairs.values()) {
+      const present = [roles.primary, ...roles.surplus].map((one) => one?.facts.device);
+      for (const { id, kind, device } of obligations)
+        if (kind !== 'bindings' || present.includes(device?.device))
+          this.#violated(7, `${mac}: ${id} is still owed (${hindrance})`);
+    }
     for (const trace of this.#traces()) this.#violated(7, trace);
     const left = new Set(world.kernel.addresses().map(({ address }) => address));
     // Where the NIC is gone that was taken over, there is nothing that its addresses could go back to.

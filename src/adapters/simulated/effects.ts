@@ -41,7 +41,7 @@ export class WindowsEffects {
     this.#acted = acted;
   }
 
-  begin(decision: Decision, report: Report): void {
+  begin(decision: Decision, report: Report, ledger: Ledger, isAlive: () => boolean): void {
     if (isHosts(decision)) return report(refused('this is for a hypervisor to do'));
     switch (decision.kind) {
       case 'holdLink':
@@ -49,11 +49,12 @@ export class WindowsEffects {
         return report(this.#setLink(decision, decision.kind === 'releaseLink'));
       case 'bindPrimary':
       case 'unbindPrimary':
-        return this.#bind(decision, decision.kind === 'bindPrimary' ? ALONE : NONE, LOCK_LIMIT_MS, report);
+        return this.#bind(decision, decision.kind === 'bindPrimary' ? ALONE : NONE, LOCK_LIMIT_MS, report, ledger, isAlive);
+      case 'giveBack':
+        return this.#giveBack(decision, LOCK_LIMIT_MS, report, ledger);
       case 'activatePrimary':
       case 'activateStandby':
       case 'takeOver':
-      case 'giveBack':
       case 'moveAddresses':
       case 'alignParameters':
         return report(refused('NETKVM has no such effect'));
@@ -84,7 +85,14 @@ export class WindowsEffects {
     return has === (wanted[FAILOVER_PROTOCOL] === true);
   }
 
-  #bind(decision: Decision, wanted: Readonly<Record<string, boolean>>, left_ms: number, report: Report): void {
+  #bind(
+    decision: Decision,
+    wanted: Readonly<Record<string, boolean>>,
+    left_ms: number,
+    report: Report,
+    ledger: Ledger,
+    isAlive: () => boolean,
+  ): void {
     const { primary } = decision;
     if (primary === null || !isStillThere(primary, this.#kernel.adapters())) return report(voided('the primary is gone'));
     if (wanted[FAILOVER_PROTOCOL] === true) {
@@ -95,12 +103,18 @@ export class WindowsEffects {
     const now = this.#kernel.adapters().find(({ ifindex }) => ifindex === primary.ifindex)?.protocols ?? {};
     const isSet = Object.entries(now).every(([name, on]) => (wanted[name] ?? on) === on);
     if (isSet && this.#hasTaken(decision, wanted)) return report(already);
-    const holder = this.#kernel.lockedBy;
-    if (holder !== null) {
-      if (left_ms <= 0) return report(failed(`${LOCK_HELD}${holder}`));
-      this.#clock.after(LOCK_TRY_MS, () => this.#bind(decision, wanted, left_ms - LOCK_TRY_MS, report));
+    if (!ledger.open.some(({ kind, device }) => kind === 'bindings' && device?.device === primary.device)) {
+      const held = this.#kernel.records().some(({ mac, suppressLink }) => mac === decision.pair && suppressLink);
+      // What waits looks again: the world goes on meanwhile.
+      const goOn = (): void => {
+        if (isAlive()) this.#bind(decision, wanted, left_ms, report, ledger, isAlive);
+      };
+      ledger.owe({ kind: 'bindings', device: primary, before: { protocols: { ...now }, held } }).then(goOn, (error: unknown) => {
+        report(failed(error instanceof Error ? error.message : String(error)));
+      });
       return;
     }
+    if (this.#waits(left_ms, report, (left) => this.#bind(decision, wanted, left, report, ledger, isAlive))) return;
     this.#acted({ decision, target: primary, what: 'set bindings' });
     // Bound, and the driver does not have it: it came while another one was there. Only a new binding is looked at again.
     const isBoundInVain =
@@ -109,6 +123,33 @@ export class WindowsEffects {
     const answer = this.#kernel.setBindings(primary.ifindex, wanted);
     if (answer !== null) report(failed(answer));
     else report(this.#hasTaken(decision, wanted) ? succeeded : failed('the driver did not follow'));
+  }
+
+  /** Whether somebody else holds INetCfg’s lock; then it is tried again, or given up. */
+  #waits(left_ms: number, report: Report, again: (left_ms: number) => void): boolean {
+    const holder = this.#kernel.lockedBy;
+    if (holder === null) return false;
+    if (left_ms <= 0) report(failed(`${LOCK_HELD}${holder}`));
+    else this.#clock.after(LOCK_TRY_MS, () => again(left_ms - LOCK_TRY_MS));
+    return true;
+  }
+
+  /** Bindings as they were found; a standby that was held then is held again first. What is away is owed on. */
+  #giveBack(decision: DecisionOf<'giveBack'>, left_ms: number, report: Report, ledger: Ledger): void {
+    const owed = ledger.open.find(({ id }) => id === decision.plan.obligation);
+    if (owed === undefined) return report(already);
+    if (owed.kind !== 'bindings') return report(refused(`${owed.kind} is not given back by this platform`));
+    const found = this.#kernel.adapters().find(({ device }) => device === owed.device?.device);
+    if (found === undefined) return report(voided('the primary is gone'));
+    if (this.#waits(left_ms, report, (left) => this.#giveBack(decision, left, report, ledger))) return;
+    const { protocols, held } = owed.before as { readonly protocols: Record<string, boolean>; readonly held: boolean };
+    this.#acted({ decision, target: null, what: 'give the bindings back' });
+    const standby = this.#kernel.records().find(({ mac, virtio }) => mac === decision.pair && virtio);
+    if (held && standby !== undefined) this.#kernel.setLinkOf(decision.pair, false);
+    const answer = this.#kernel.setBindings(found.ifindex, protocols);
+    if (answer !== null) return report(failed(answer));
+    ledger.settle(owed.id, 'givenBack');
+    report(succeeded);
   }
 }
 

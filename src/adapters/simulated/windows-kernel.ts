@@ -196,6 +196,11 @@ export class WindowsKernel implements Kernel {
     return null;
   }
 
+  /** What the administrator wants above every adapter, VIOPROT apart. */
+  administrators(): Record<string, boolean> {
+    return Object.fromEntries(ORDINARY.map((name) => [name, this.#options.switchedOff?.includes(name) !== true]));
+  }
+
   /** Installs or uninstalls VIOPROT on every adapter. */
   setProtocol(installed: boolean): void {
     this.#installed = installed;
@@ -236,7 +241,7 @@ export class WindowsKernel implements Kernel {
   #arrive(card: Card): void {
     // A second start of the system before the first has found the card.
     if (this.find(card.address)?.card === card) return;
-    const fresh = Object.fromEntries(ORDINARY.map((name) => [name, this.#options.switchedOff?.includes(name) !== true]));
+    const fresh = this.administrators();
     // Windows remembers bindings by the device's instance, so a VF that returns to its slot has them as they were left.
     const protocols = this.#registry.get(card.address) ?? { ...fresh, [FAILOVER_PROTOCOL]: this.#installed };
     this.#registry.set(card.address, protocols);
