@@ -134,7 +134,7 @@ export class Life {
   }
 }
 
-/** Lets it all happen, and rejects when an invariant of DESIGN.md was violated on the way. */
+/** Lets it all happen, and rejects when an invariant (docs/simulation.md) was violated on the way. */
 export const live = async ({ system = 'linux', world, actions, rates, effects = 'on', ...told }: Told): Promise<Life> => {
   const script = {
     world: { system, ...world },

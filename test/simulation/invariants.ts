@@ -1,5 +1,5 @@
-// The invariants of DESIGN.md, each by its number, checked on what a simulated run does: at every act in the world, after
-// every step, when the world has been left in peace, and on the whole log at the end.
+// The nine invariants (docs/simulation.md), each by its number, checked on what a simulated run does: at every act in the
+// world, after every step, when the world has been left in peace, and on the whole log at the end.
 import { type Act, isStillThere } from '../../src/adapters/simulated/act.ts';
 import { DEFAULT_PARAMETERS } from '../../src/adapters/simulated/link.ts';
 import { LinuxKernel } from '../../src/adapters/simulated/linux-kernel.ts';

@@ -1,7 +1,7 @@
 // Group commit: appends that come in one turn of the event loop share one transaction, and so one sync of the disk. The
 // log is synchronous, so nothing can arrive while a commit runs; what the kernel sent meanwhile is read, added and
 // committed together in the next turn. Nothing is kept after a failure: every append of the group is rejected, none of it
-// is in the log, and its caller, who still holds the events, decides (DESIGN.md, rule 8).
+// is in the log, and its caller, who still holds the events, decides.
 import type { NewEvent, RecordedEvent } from '../../events/envelope.ts';
 import type { EventLog } from '../../events/log.ts';
 
