@@ -14,13 +14,13 @@ export interface Results {
 export interface Verdict extends Made {
   readonly status: string;
 }
-/** By title; cases that did not run are none. */
+/** By title, whatever the seed; cases that did not run are none. */
 export const verdictsIn = ({ testResults }: Results, made: Made): Record<string, Verdict> =>
   Object.fromEntries(
     testResults
       .flatMap(({ assertionResults }) => assertionResults)
       .filter(({ status }) => status === 'passed' || status === 'failed')
-      .map(({ title, status }) => [title, { ...made, status }]),
+      .map(({ title, status }) => [title.replace(/, seed [0-9]+$/, ''), { ...made, status }]),
   );
 
 /** Titles are `scenario, mode, primary[, killed]`; others stand in a list of their own. */
