@@ -184,7 +184,7 @@ export class Lab {
     await failed;
   }
 
-  /** A whole live migration. `meanwhile` runs while the guest is on its way. Returns the downtime that QEMU reports. */
+  /** A whole live migration; `meanwhile` runs while the guest is on its way. Returns how long the guest stood, by both QEMUs. */
   async migrate(meanwhile: () => Promise<void> = () => Promise.resolve()): Promise<{ readonly downtime_ms: number }> {
     const from = this.vm;
     const to = await this.destination();
@@ -194,11 +194,13 @@ export class Lab {
     await from.execute('migrate', { uri: to.migrationUri });
     await meanwhile();
     await over;
-    const { status, downtime } = (await from.execute('query-migrate')) as { status: string; downtime: number };
+    const { status } = (await from.execute('query-migrate')) as { status: string };
     if (status !== 'completed') throw new Error(`migration: ${status}`);
-    await resumed;
+    const { at_ns: to_ns } = await resumed;
+    const from_ns = from.events.findLast(({ name }) => name === 'STOP')?.at_ns;
+    if (to_ns === null || from_ns == null) throw new Error('migration: QEMU does not say when the guest stood');
     await this.arrived(to);
-    return { downtime_ms: downtime };
+    return { downtime_ms: Number(to_ns - from_ns) / 1e6 };
   }
 
   /** The guest is in another QEMU now; the one that it came from ends. */

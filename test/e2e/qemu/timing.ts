@@ -87,7 +87,7 @@ export const timing = async (setup: Setup, { system, model, pairs, runs }: Timin
   try {
     const guest = new Guest(lab);
     const { batch, configuration } = others(pairs - 1);
-    await guest.sh(`cat >/run/batch <<'END'\n${batch}\nEND\n/sbin/ip -batch /run/batch`);
+    await guest.sh(`cat >/run/batch <<'END'\n${batch}\nEND\nmodprobe veth && /sbin/ip -batch /run/batch`);
     await bringUp(system, guest, configuration);
     await pause(PAUSE_MS + pairs * MORE_MS_PER_PAIR);
     const found: Timing[] = [];

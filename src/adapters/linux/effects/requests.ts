@@ -115,14 +115,21 @@ export const setLink = (ifindex: number, change: LinkChange): Uint8Array =>
 const linkInfo = (kind: string, data: readonly Uint8Array[]): Uint8Array =>
   attribute(IFLA.linkInfo, attribute(INFO.kind, text(kind)), attribute(INFO.data, ...data));
 
-/** A new active-backup bond, up unless told otherwise. `primary` stays unset: it would override the active slave. */
+/**
+ * A new active-backup bond, up unless told otherwise. `primary` stays unset: it would override the active slave. Frames are
+ * taken from any slave until it is told otherwise: a first one is there for a while before it is the active one.
+ */
 export const createBond = (name: string, miimon_ms: number, change: Omit<LinkChange, 'name' | 'master'>): Uint8Array =>
   message(
     RTM.newLink,
     NLM_F.create | NLM_F.excl,
     linkHead(0, ...upFlags(change.up ?? true)),
     ...changes({ ...change, name }),
-    linkInfo('bond', [attribute(BOND.mode, u8(ACTIVE_BACKUP)), attribute(BOND.miimon, u32(miimon_ms))]),
+    linkInfo('bond', [
+      attribute(BOND.mode, u8(ACTIVE_BACKUP)),
+      attribute(BOND.miimon, u32(miimon_ms)),
+      attribute(BOND.allSlavesActive, u8(1)),
+    ]),
   );
 
 export interface BondChange {

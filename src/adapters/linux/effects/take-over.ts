@@ -239,7 +239,7 @@ const carryOut = async (
   const bond = await bondFor(conversation, before);
   await move(conversation, bond, link, before);
   await followVlans(conversation, before.vlans, bond.ifindex);
-  await must(conversation, 'updelay', [setBond(bond.ifindex, { updelay_ms: UPDELAY_MS })]);
+  await must(conversation, 'updelay', [setBond(bond.ifindex, { updelay_ms: UPDELAY_MS, allSlavesActive: false })]);
   await readBack(conversation, bond, before);
   const answered = await anyAnswers(conversation, targets, bond.ifindex, plan.confirm_ms, signal);
   if (signal.aborted) throw new Stop('failed', 'interrupted');
