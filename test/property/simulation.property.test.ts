@@ -1,4 +1,4 @@
-// The service in its simulated world: thousands of lives, each from a seed, in which the invariants of DESIGN.md must hold;
+// The service in its simulated world: thousands of lives, each from a seed, in which the nine invariants (docs/simulation.md) hold;
 // and the models, held against the recorded captures.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
