@@ -1,5 +1,5 @@
-// The service in its simulated world: thousands of lives, each from a seed, in which the nine invariants (docs/simulation.md) hold;
-// and the models, held against the recorded captures.
+// The service in its simulated world: thousands of lives, each from a seed, in which the nine invariants hold
+// (docs/simulation.md); and the models, held against the recorded captures.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
