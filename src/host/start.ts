@@ -13,7 +13,8 @@ import { runService } from './commands/run.ts';
 const SIMULATED_MS = 9000;
 
 const dir = mkdtempSync(join(tmpdir(), 'netkvm-'));
-const capture = fileURLToPath(new URL('../../replay/recordings/raw/b-migration/guest.jsonl', import.meta.url));
+const recordings = fileURLToPath(new URL('../../replay/recordings/', import.meta.url));
+const capture = join(recordings, 'raw/b-migration/guest.jsonl');
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
 const argumentsOf = (act: string, ...words: string[]) => {
@@ -26,10 +27,12 @@ const sayHow = (): void => {
   for (const act of ['recorded', 'simulated']) {
     const state = join(dir, act);
     say(`\nThe log of the ${act} migration is ${join(state, 'netkvm.db')}. Look at it from another terminal:`);
-    for (const command of ['status', 'explain', 'monitor --from 1', 'log verify', `log export -o ${state}.jsonl`])
+    for (const command of ['status', 'explain', 'inspect', 'monitor --from 1', 'log verify', `log export -o ${state}.jsonl`])
       say(`  npm run -s netkvm -- ${command} --state-dir ${state}`);
   }
-  say(`\nOr replay the capture itself:\n  npm run -s netkvm -- replay ${capture}`);
+  say(`\nOr replay the capture itself, and look at another migration with both of its hosts and the packets that it lost:`);
+  say(`  npm run -s netkvm -- replay ${capture}`);
+  say(`  npm run -s netkvm -- inspect ${join(recordings, 'hosts/migration-with-losses')}/*.jsonl`);
   say('\nThe service stays up until Ctrl-C.');
 };
 
