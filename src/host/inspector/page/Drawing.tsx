@@ -1,6 +1,6 @@
 // A statechart as drawn: what is active is lit, what has just been taken is pulsed, and a state under the pointer or the
 // focus tells what it means and where it leads under which guard. Draws our chart and those of other programs.
-import { useMemo, useRef, useState } from 'preact/hooks';
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { ChartEdge, ChartState } from '../../../machines/chart-graph.ts';
 import type { Box } from '../chart-curves.ts';
 import type { DrawnChart } from './drawn.ts';
@@ -94,6 +94,7 @@ export const Drawing = ({ chart, active, taken, step, labels = false, noteOf }: 
   const [told, setTold] = useState<string | null>(null);
   const [roving, setRoving] = useState<string | null>(null);
   const frame = useRef<SVGSVGElement>(null);
+  const room = useRef<HTMLElement>(null);
   const leaves = drawn.filter(({ id }) => !parents.has(id));
   const stop = roving !== null && chart.states.has(roving) ? roving : leaves[0]?.id;
 
@@ -109,6 +110,14 @@ export const Drawing = ({ chart, active, taken, step, labels = false, noteOf }: 
       })
       .toSorted((a, b) => LOOKS.indexOf(a.look) - LOOKS.indexOf(b.look));
   }, [chart, active, taken, told]);
+
+  // In a narrow window the chart is wider than its room: what is lit is kept in sight.
+  useEffect(() => {
+    const [scroller, lit] = [room.current, leaves.find(({ id }) => active.has(id))];
+    if (scroller === null || lit === undefined || scroller.scrollWidth <= scroller.clientWidth) return;
+    const { x, width: across } = boxOf(chart, lit.id);
+    scroller.scrollLeft = ((x + across / 2) / width) * scroller.scrollWidth - scroller.clientWidth / 2;
+  }, [chart, active]);
 
   const move = (event: KeyboardEvent): void => {
     const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
@@ -143,7 +152,7 @@ export const Drawing = ({ chart, active, taken, step, labels = false, noteOf }: 
 
   const toldState = told === null ? undefined : chart.states.get(told);
   return (
-    <section class="chart" aria-label="Statechart">
+    <section class="chart" aria-label="Statechart" ref={room}>
       <div class="drawing" style={{ '--ratio': String(width / height), '--natural': `${width}px` }}>
         <svg
           ref={frame}
