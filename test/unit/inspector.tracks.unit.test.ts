@@ -91,7 +91,7 @@ describe('lanes', () => {
       acting(),
       appeared(bonded.bond),
       appeared(bonded.standby),
-      appeared({ ...bonded.primary, up: true, carrier: true, master: 9 }),
+      appeared({ ...bonded.primary, up: true, carrier: true, master: 9, slave: { active: false, miiUp: true } }),
     ];
     for (let happening = queue.shift(); happening !== undefined; happening = queue.shift()) {
       happenings.push(happening);
