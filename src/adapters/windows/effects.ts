@@ -83,6 +83,8 @@ export class WindowsEffects {
   readonly #netcfg: NetCfg;
   readonly #sight: Sight;
   readonly #last = new Map<string, Promise<unknown>>();
+  /** Standbys whose link this process has held to give back bindings, and whose TCP/IP it has not pulsed yet. */
+  readonly #unpulsed = new Set<string>();
 
   constructor(netcfg: NetCfg, sight: Sight) {
     this.#netcfg = netcfg;
@@ -276,11 +278,16 @@ export class WindowsEffects {
     return SUCCEEDED;
   }
 
+  /** The pulse is made at most once: where the link was held already, an earlier process may have made it. */
   async #retire(mac: string, standby: Adapter, signal: AbortSignal): Promise<void> {
     const record = await this.#record(mac);
     if (record?.virtio !== true) return;
-    if (!record.suppressLink) await this.#setLink(mac, false);
-    const device = standby.device ?? '';
-    await this.#ask({ op: 'pulse', device, protocols: TCPIP, wait_ms: LOCK_WAIT_MS }, signal);
+    if (!record.suppressLink) {
+      await this.#setLink(mac, false);
+      this.#unpulsed.add(mac);
+    }
+    if (!this.#unpulsed.has(mac)) return;
+    await this.#ask({ op: 'pulse', device: standby.device ?? '', protocols: TCPIP, wait_ms: LOCK_WAIT_MS }, signal);
+    this.#unpulsed.delete(mac);
   }
 }

@@ -155,7 +155,10 @@ export class WindowsPlatform implements Platform {
 
   /** The poll does not depend on the thread that waits for hints. */
   async #hear(hints: Hints, limit_ms: number): Promise<void> {
-    const heard = await Promise.race([hints.wait(), pause(limit_ms)]);
+    const { promise: polled, resolve } = Promise.withResolvers<null>();
+    const timer = setTimeout(resolve, limit_ms, null);
+    const heard = await Promise.race([hints.wait(), polled]);
+    clearTimeout(timer);
     if (heard?.registry === true) this.#staleBindings = true;
   }
 
@@ -220,7 +223,7 @@ export class WindowsPlatform implements Platform {
   async #read(found: Observation[]): Promise<Look | null> {
     try {
       const rows = interfaces();
-      const aside = this.#readAside(rows);
+      const aside = this.#readAside(rows, found);
       this.#records = await this.#readRecords(aside.devices.some(isStandbyDevice), found);
       this.#recovered('look');
       return { interfaces: rows, ...aside, records: this.#records, ...this.#known() };
@@ -231,15 +234,27 @@ export class WindowsPlatform implements Platform {
   }
 
   /** What costs more and changes less: at most once in a while, unless there are other interfaces or a survey is wanted. */
-  #readAside(rows: readonly Interface[]): Aside {
+  #readAside(rows: readonly Interface[], found: Observation[]): Aside {
     const guids = rows.map(({ guid }) => guid).join(' ');
     const isFresh = this.#aside?.guids === guids && performance.now() - this.#aside.since_ms < ASIDE_MS;
     if (this.#aside === null || !isFresh || this.#wanted !== null || this.#staleBindings) {
-      const original = serviceState(ORIGINAL_SERVICE) === 'running';
+      const original = this.#readOriginal(found);
       const addresses = addressesOf(new Map(rows.map(({ alias, ifindex }) => [alias, ifindex])));
       this.#aside = { guids, since_ms: performance.now(), devices: networkDevices(), original, addresses };
     }
     return this.#aside;
+  }
+
+  /** Whether the original service runs; as it was known, where the service manager does not say. */
+  #readOriginal(found: Observation[]): boolean {
+    try {
+      const running = serviceState(ORIGINAL_SERVICE) === 'running';
+      this.#recovered('service manager');
+      return running;
+    } catch (error) {
+      this.#failed('service manager', textOf(error), found);
+      return this.#aside?.original ?? false;
+    }
   }
 
   async #readRecords(hasStandby: boolean, found: Observation[]): Promise<readonly DriverFacts[]> {

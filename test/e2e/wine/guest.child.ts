@@ -26,8 +26,9 @@ export interface Nic {
 
 export type Request =
   | { readonly op: 'reset' }
-  | { readonly op: 'arrive' | 'leave'; readonly nic: Nic; readonly quietly?: boolean }
-  | { readonly op: 'many'; readonly nics: readonly Nic[] }
+  | { readonly op: 'arrive' | 'leave'; readonly nic: Nic }
+  /** As many standbys as the driver can report, without adapters. */
+  | { readonly op: 'crowd'; readonly count: number }
   | { readonly op: 'command'; readonly command: Command }
   | { readonly op: 'report' }
   | { readonly op: 'script'; readonly values: Readonly<Record<string, string | number | null>> }
@@ -58,6 +59,7 @@ const COMMANDS = {
   delay: 9,
   row: 10,
   odd: 11,
+  hide: 12,
 } as const;
 
 const CLASS_NET = '{4d36e972-e325-11ce-bfc1-08002be10318}';
@@ -172,7 +174,7 @@ const pnp = (nic: Nic, on: boolean): void => {
   control('LABPNP', codeOf(on ? 0x900 : 0x901), Buffer.concat([wide(nic.id), wide(nic.instance)]), 0);
 };
 
-const arrive = (nic: Nic, quietly: boolean): void => {
+const arrive = (nic: Nic): void => {
   install(nic);
   const { mac, ifindex, mtu, carrier } = rowOf(nic.alias);
   if (nic.kind === 'virtio') {
@@ -180,17 +182,17 @@ const arrive = (nic: Nic, quietly: boolean): void => {
   } else if (isInstalled() && numberAt(`${DOUBLE}\\Paths\\vioprot-${keyOf(nic)}`, 'Enabled') === 1) {
     command({ op: 'bind', mac: mac ?? '', index: ifindex, mtu, a: carrier ? 1 : 0 });
   }
-  if (!quietly) pnp(nic, true);
+  pnp(nic, true);
 };
 
 /** First NDIS lets go, then the device is gone; the veth itself is removed by the test. */
-const leave = (nic: Nic, quietly: boolean): void => {
+const leave = (nic: Nic): void => {
   const row = interfaces().find(({ alias }) => alias === nic.alias);
   if (nic.kind === 'virtio' && row !== undefined) command({ op: 'removeVirtio', mac: row.mac ?? '' });
   if (nic.kind === 'vf' && row !== undefined) command({ op: 'unbind', index: row.ifindex });
   remove(`${DOUBLE}\\Components`, keyOf(nic));
   write(`SYSTEM\\CurrentControlSet\\Enum\\${deviceOf(nic)}`, { Phantom: 1 });
-  if (!quietly) pnp(nic, false);
+  pnp(nic, false);
 };
 
 /** An empty guest: no cards, no bindings, no scripts. */
@@ -225,6 +227,8 @@ const changesOf = (nic: Nic): Record<string, number> => {
   );
 };
 
+const crowdMac = (at: number): string => `52:54:01:00:00:${at.toString(16).padStart(2, '0')}`;
+
 const rows = async () => {
   const found = [];
   for (let index = 0; index < 128; index += 1) {
@@ -240,11 +244,11 @@ const done = (request: Request): unknown => {
     case 'reset':
       return reset();
     case 'arrive':
-      return arrive(request.nic, request.quietly === true);
+      return arrive(request.nic);
     case 'leave':
-      return leave(request.nic, request.quietly === true);
-    case 'many':
-      for (const nic of request.nics) arrive(nic, true);
+      return leave(request.nic);
+    case 'crowd':
+      for (let at = 0; at < request.count; at += 1) command({ op: 'addVirtio', mac: crowdMac(at), a: 1, b: 1, mtu: 1500 });
       return null;
     case 'command':
       return command(request.command);
