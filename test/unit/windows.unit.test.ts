@@ -1,6 +1,7 @@
 // The pure half of the Windows adapter: what bytes of Windows and of NETKVM mean, and what a look tells when it is compared
 // with the one before. It runs on every system; what calls Win32 is tried under Wine (test/e2e/wine).
 import { describe, expect, test } from 'vitest';
+import { NetCfg } from '../../src/adapters/windows/bindings.ts';
 import { pciAddress, pciIdOf, type NetworkDevice } from '../../src/adapters/windows/devices.ts';
 import { decodeRecords, encodeSetLink, recordOf } from '../../src/adapters/windows/driver.ts';
 import { decodeRow, type Interface } from '../../src/adapters/windows/interfaces.ts';
@@ -223,5 +224,26 @@ describe('looks', () => {
     const bindings = { installed: true, adapters: { 'PCI\\VEN_15B3&DEV_101E\\4': { vioprot: true } } };
     const told = world.take({ ...look, bindings }, null).map(({ type }) => type);
     expect(told.slice(0, 2)).toEqual(['adapter.gone', 'adapter.appeared']);
+  });
+});
+
+describe.skipIf(process.platform === 'win32')('INetCfg in a process of its own, on a system that has none', () => {
+  test('a process that ends is an answer, and so are a deadline and an interruption; the next request gets a new one', async () => {
+    const netcfg = new NetCfg();
+    const [ended, late] = [netcfg.ask({ op: 'read' }, 20_000), netcfg.ask({ op: 'read' }, 1)];
+    expect(await ended).toEqual({ ok: false, why: 'failed', text: 'the process that calls INetCfg has ended' });
+    expect(await late).toEqual({ ok: false, why: 'failed', text: 'timeout: INetCfg did not answer read in 1 ms' });
+    expect(await netcfg.ask({ op: 'read' }, 20_000, AbortSignal.timeout(1))).toMatchObject({ text: 'interrupted' });
+    netcfg.close();
+    expect(await netcfg.ask({ op: 'read' }, 20_000)).toMatchObject({ text: 'the adapter is closed' });
+  });
+
+  test('more requests than may wait are refused', async () => {
+    const netcfg = new NetCfg();
+    const asked = Array.from({ length: 66 }, () => netcfg.ask({ op: 'read' }, 1));
+    netcfg.close();
+    const texts = (await Promise.all(asked)).map((answer) => (answer.ok ? '' : answer.text));
+    expect(texts.filter((text) => text.endsWith('are waiting already'))).toHaveLength(2);
+    expect(texts.filter((text) => text === 'interrupted before it began')).toHaveLength(64);
   });
 });
