@@ -44,7 +44,7 @@ export const pairChart = setup({
     // Where the standby is held while the primary is bound, a primary without carrier would mean no path at all.
     primaryUsable: ({ context: { view } }) => view.primary && view.attachable && (!view.holds || view.carrier),
     unattachable: ({ context: { view } }) => view.primary && !view.attachable && !view.attached,
-    attachableAgain: ({ context: { view } }) => view.attachable || view.attached,
+    attachable: ({ context: { view } }) => view.attachable,
     deadWhileHeld: ({ context: { view } }) => view.holds && !view.carrier,
     incompatible: ({ context: { view } }) => view.primary && !view.compatible,
     nowCompatible: ({ context: { view } }) => view.compatible,
@@ -203,7 +203,7 @@ export const pairChart = setup({
                   always: [
                     { guard: 'noPrimary', target: 'noPrimary' },
                     { guard: 'carries', target: '#pair.path.failover.onPrimary' },
-                    { guard: 'attachableAgain', target: '#pair.path.failover.sorting' },
+                    { guard: 'attachable', target: '#pair.path.failover.sorting' },
                   ],
                 },
                 notAttached: {

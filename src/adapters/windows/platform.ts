@@ -34,8 +34,8 @@ const ASIDE_MS = 2500;
 /** How soon bindings are asked for again while an adapter waits for them, and how long it waits. */
 const BINDINGS_AGAIN_MS = 250;
 const BINDINGS_LIMIT_MS = 5000;
-/** How long the rest waits when the driver has lost a VF that is still there. */
-const UNBOUND_LIMIT_MS = 1000;
+/** How long the rest waits for bindings that somebody has changed. */
+const REBOUND_LIMIT_MS = 1000;
 const WITHHELD_MS = 15_000;
 /** How long the last records stand although the control device does not answer. */
 const SILENT_MS = 10_000;
@@ -186,9 +186,9 @@ export class WindowsPlatform implements Platform {
     const found: Observation[] = [...jumps];
     let look = await this.#read(found);
     if (look === null) return this.#tell(found, at);
-    if (this.#world.wasUnbound(look)) {
+    if (this.#world.wasRebound(look)) {
       this.#staleBindings = true;
-      await Promise.race([this.#readBindings(), pause(UNBOUND_LIMIT_MS)]);
+      await Promise.race([this.#readBindings(), pause(REBOUND_LIMIT_MS)]);
       if (this.#closed) return;
       look = { ...look, ...this.#known() };
     }

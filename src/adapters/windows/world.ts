@@ -82,15 +82,17 @@ export class World {
   }
 
   /**
-   * Whether the driver lost a VF that is still there: somebody has changed its bindings. The driver has fallen back by
-   * itself, so what follows may wait until they are read.
+   * Whether the driver has lost a VF that is still there, or got one that was there before: somebody has changed bindings, and
+   * what follows from the record alone would be wrong. The driver switches by itself meanwhile, so this may wait for them.
    */
-  wasUnbound({ interfaces, records }: Look): boolean {
+  wasRebound({ interfaces, records }: Look): boolean {
     const listed = firstRecords(records);
-    return [...this.#records.values()].some(
-      ({ mac, hasVf, vfIfIndex }) =>
-        hasVf && listed.get(mac)?.hasVf === false && interfaces.some(({ ifindex }) => ifindex === vfIfIndex),
-    );
+    const isThere = (index: number): boolean => this.#adapters.has(index) && interfaces.some(({ ifindex }) => ifindex === index);
+    return [...this.#records.values()].some((known) => {
+      const now = listed.get(known.mac);
+      if (now === undefined || now.hasVf === known.hasVf) return false;
+      return isThere(now.hasVf ? now.vfIfIndex : known.vfIfIndex);
+    });
   }
 
   /** Takes a look. With a reason everything is told anew, without one what differs. */

@@ -1,7 +1,7 @@
 // What the tests in Wine are written with: a guest whose cards are veths in the prefix's network, and the service in it.
 import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Command, Nic, Request } from './guest.child.ts';
@@ -156,6 +156,7 @@ export class Service {
   readonly #guest: Guest;
   readonly #child: ChildProcess;
   readonly #config: string;
+  readonly #pipe: string;
   readonly ended: Promise<number>;
   stderr = '';
   #wake: () => void = () => {};
@@ -165,7 +166,11 @@ export class Service {
     mkdirSync(join(LAB, 'state'), { recursive: true });
     this.dir = dir ?? mkdtempSync(join(LAB, 'state/run-'));
     this.#config = join(this.dir, 'config.toml');
-    writeFileSync(this.#config, `[policy]\neffects = "on"\n${policy}\n[[pairs]]\nmac = "${MAC}"\n`);
+    this.#pipe = `\\\\.\\pipe\\netkvm-test-${basename(this.dir)}`;
+    writeFileSync(
+      this.#config,
+      `[service]\ncontrolSocket = '${this.#pipe}'\n[policy]\neffects = "on"\n${policy}\n[[pairs]]\nmac = "${MAC}"\n`,
+    );
     const words = ['run', '--json', '--config', this.#config, '--state-dir', this.dir];
     const env = storm === undefined ? {} : { EVDOUBLE_STORM: String(storm) };
     const start = ['--import', EVENTS, NETKVM];
@@ -236,12 +241,8 @@ export class Service {
   }
   /** As the service manager ends it: Windows has no signals. */
   async stop(): Promise<number> {
-    const place = JSON.stringify({ config: winPath(this.#config), dir: winPath(this.dir) });
-    const code = `const { config, dir } = ${place};
-      const { loadConfig } = await import('./src/host/config.ts');
-      const { settings } = loadConfig(config, { 'service.stateDir': dir });
-      await (await import('./src/host/control-client.ts')).request(settings.controlSocket, 'stop');`;
-    await this.#guest.wine.node(['--input-type=module', '-e', code]);
+    const code = `require('node:net').connect(${JSON.stringify(this.#pipe)}).end('{"id":1,"request":"stop"}\\n').resume()`;
+    await this.#guest.wine.node(['-e', code]);
     return this.ended;
   }
   /** Without any warning. */

@@ -74,7 +74,7 @@ describe.skipIf(lacks !== null)('in Wine', () => {
     await running.is('onPrimary', 'primary', from);
     expect(running.acts.slice(5)).toEqual(['holdLink', 'releaseLink']);
     // The other one has left, and is given its bindings when it is there again.
-    const { code, stdout } = await running.netkvm('restore', '--json', '--timeout', '5');
+    const { code, stdout } = await running.netkvm('restore', '--json', '--timeout', '3');
     expect([code, JSON.parse(stdout)]).toMatchObject([3, { owed: 2, missing: [expect.stringContaining('bindings')] }]);
     expect(await guest.bindings(vf())).toEqual(on);
     await guest.plug(vf(1));
@@ -130,21 +130,27 @@ describe.skipIf(lacks !== null)('in Wine', () => {
     expect((await guest.bindings(vf()))['vioprot']).toBe(false);
   });
 
-  test('a second primary is left alone; when the driver of the standby restarts, the pair is whole again', async () => {
-    const running = await onPrimary();
-    await guest.plug(vf(1));
-    await until(async () => expect(await running.findings()).toContain('secondPrimary'));
-    expect(running.acts).toEqual(['bindPrimary', 'releaseLink']);
-    await guest.unplug(vf(1));
-    let from = running.lines.length;
-    await guest.unplug(standby);
-    await running.is('absent', 'none', from);
-    from = running.lines.length;
-    await guest.plug(standby);
-    await running.is('onPrimary', 'primary', from);
-  });
+  test.skipIf(isSmoke)(
+    'a second primary is left alone; when the driver of the standby restarts, the pair is whole again',
+    async () => {
+      const running = await onPrimary();
+      await guest.plug(vf(1));
+      // A finding that lasts is told by the next event.
+      await until(async () => expect((await running.netkvm('log', 'export')).stdout).toContain('vf1'));
+      await guest.cable(vf(1), false);
+      await until(async () => expect(await running.findings()).toContain('secondPrimary'));
+      expect(running.acts).toEqual(['bindPrimary', 'releaseLink']);
+      await guest.unplug(vf(1));
+      let from = running.lines.length;
+      await guest.unplug(standby);
+      await running.is('absent', 'none', from);
+      from = running.lines.length;
+      await guest.plug(standby);
+      await running.is('onPrimary', 'primary', from);
+    },
+  );
 
-  test('the write lock is held: its holder is named, and when it is free the primary is bound', async () => {
+  test.skipIf(isSmoke)('the write lock is held: its holder is named, and when it is free the primary is bound', async () => {
     await plugBoth();
     await guest.script({ LockedBy: 'Network Connections' });
     const running = start();
@@ -218,7 +224,7 @@ describe.skipIf(lacks !== null)('in Wine', () => {
     expect((await guest.report()).live).toBe(0);
   });
 
-  test('NETKVMD does not open for a moment: nothing is unbound, and the pair stays where it is', async () => {
+  test.skipIf(isSmoke)('NETKVMD does not open for a moment: nothing is unbound, and the pair stays where it is', async () => {
     const running = await onPrimary();
     const from = running.lines.length;
     await guest.command({ op: 'hide', a: 1 });
@@ -256,7 +262,7 @@ describe.skipIf(lacks !== null)('in Wine', () => {
     await guest.wine.run('sc', ['delete', 'netkvmp']);
   });
 
-  test('status answers over the named pipe, and the service ends cleanly', async () => {
+  test.skipIf(isSmoke)('status answers over the named pipe, and the service ends cleanly', async () => {
     const running = await onPrimary();
     const { code, stdout } = await running.netkvm('status');
     expect([code, stdout]).toEqual([0, expect.stringContaining(MAC)]);
