@@ -73,7 +73,7 @@ describe('what was thrown', () => {
   test('becomes one line with its exit code, whatever it holds', () => {
     expect(said(new NetkvmError('log.missing', 'no log in /a\nb\u001B[2J'))).toEqual({
       code: 5,
-      text: 'netkvm: no log in /a b [2J [log.missing] Start the service, or name the right folder.\n',
+      text: 'netkvm: no log in /a b [2J [log.missing] Start the service, or name the right one.\n',
     });
   });
 
