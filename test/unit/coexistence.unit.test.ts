@@ -136,7 +136,8 @@ describe('NetworkManager', () => {
       'nmcli',
       `case "$*" in *'device show'*) printf '%s\\n' '${device.join("' '")}';; *'connection show'*) printf 'ipv4.method:auto\\nipv6.method:auto\\n';; esac`,
     );
-    standIn('systemctl', 'case "$1" in is-active) exit 3;; esac');
+    standIn('systemctl', 'case "$2" in NetworkManager) echo active;; esac');
+    write('sys/class/net/enp1s0/ifindex', '3\n');
   };
 
   test('how it gave the standby its addresses is noted', async () => {
@@ -176,6 +177,17 @@ describe('NetworkManager', () => {
       `nmcli connection up uuid ${NOTE.uuid} ifname enp1s0`,
     ]);
     expect([has(CONF), has(NETWORK), has(FOREIGN)]).toEqual([false, false, false]);
+  });
+
+  test('that is there and does not answer is said', async () => {
+    given(DEVICE);
+    standIn('nmcli', 'echo "Error: no answer" >&2; exit 1');
+    const notes = await coexistence.look(TAKEN);
+    expect((await coexistence.tell('before', TAKEN, notes)).join()).toMatch(
+      /^NetworkManager was not told: nmcli .*: Error: no answer$/,
+    );
+    standIn('systemctl', 'echo inactive; exit 3');
+    expect(await coexistence.look(TAKEN)).toEqual({});
   });
 
   test('that leaves the standby alone is told of the next primary only', async () => {

@@ -26,6 +26,8 @@ const isElsewhere = (): boolean => {
   }
 };
 
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
 export class Coexistence {
   readonly #neighbours: Readonly<Record<string, Neighbour>>;
 
@@ -39,11 +41,11 @@ export class Coexistence {
     if (root === '/' && isElsewhere()) this.#neighbours = {};
   }
 
-  /** Who has to do with this standby. Changes nothing; whoever does not answer is left out. */
+  /** Who has to do with this standby. Changes nothing. Whoever is there and does not answer will not be told. */
   async look(taken: Taken): Promise<Notes> {
     const signal = AbortSignal.timeout(LIMIT_MS);
     const looks = Object.entries(this.#neighbours).map(async ([key, neighbour]) => {
-      const note = await neighbour.look(taken, signal).catch(() => null);
+      const note = await neighbour.look(taken, signal).catch((error: unknown) => ({ unheard: textOf(error) }));
       return note === null ? [] : [[key, note] as const];
     });
     return Object.fromEntries((await Promise.all(looks)).flat());
@@ -55,11 +57,12 @@ export class Coexistence {
     const tells = Object.entries(notes).map(async ([key, note]) => {
       const neighbour = this.#neighbours[key];
       if (neighbour === undefined) return `${key}${NOT_TOLD}it is not known here`;
+      if (note['unheard'] !== undefined) return `${neighbour.name}${NOT_TOLD}${note['unheard']}`;
       try {
         await neighbour[step](taken, note, signal);
         return `${neighbour.name} was told`;
       } catch (error) {
-        return `${neighbour.name}${NOT_TOLD}${error instanceof Error ? error.message : String(error)}`;
+        return `${neighbour.name}${NOT_TOLD}${textOf(error)}`;
       }
     });
     return Promise.all(tells);

@@ -3,6 +3,7 @@
 // systemd brings along, keeps the bond: started for as long as there is one, and for nothing else. NetworkManager goes on
 // naming the servers for names, which it knew from the lease. Seen with version 1.42.
 // Sources: NetworkManager.conf(5) for `unmanaged-devices` and `global-dns`, nmcli(1), systemd.network(5), networkd.conf(5).
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { command, drop, isActive, type Neighbour, type Note, put, type Taken, textOr } from './neighbour.ts';
 import { fileOf, NETWORKD, reload } from './networkd.ts';
@@ -65,7 +66,7 @@ export class NetworkManager implements Neighbour {
   /** The connection of the standby, how it gets its addresses, and whether a networkd ran without us. */
   async look({ standby: { name } }: Taken, signal: AbortSignal): Promise<Note | null> {
     // Each device that it knows has a file; the loopback is there always.
-    if (textOr(this.#path('run/NetworkManager/devices/1')) === '') return null;
+    if (textOr(this.#path('run/NetworkManager/devices/1')) === '' || !(await isActive(signal, 'NetworkManager'))) return null;
     const device = await nmcli(signal, '-t', '-f', 'GENERAL.STATE,GENERAL.CON-UUID,IP4,DHCP4', 'device', 'show', name);
     const uuid = valueIn(device, 'GENERAL\\.CON-UUID');
     // It has nothing to do with the standby, but it would have with the next primary.
@@ -111,7 +112,7 @@ export class NetworkManager implements Neighbour {
     if (drop(this.#conf(bond))) await nmcli(signal, 'general', 'reload', 'conf');
     if (kept && networkd === 'running') await reload(signal);
     if (own) await command(signal, 'systemctl', 'stop', `${NETWORKD}.service`, `${NETWORKD}.socket`);
-    if (uuid === undefined) return;
+    if (uuid === undefined || !existsSync(this.#path('sys/class/net', name))) return;
     await nmcli(signal, 'device', 'set', name, 'managed', 'yes');
     await nmcli(signal, 'connection', 'up', 'uuid', uuid, 'ifname', name);
   }

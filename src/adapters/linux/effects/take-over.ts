@@ -8,7 +8,7 @@
 // are told before the bond is made and when it is kept (coexistence/).
 import type { DecisionOf, Obligation } from '../../../events/catalogue.ts';
 import type { Ledger, Outcome } from '../../platform.ts';
-import type { Coexistence } from '../coexistence/coexistence.ts';
+import type { Coexistence, Notes } from '../coexistence/coexistence.ts';
 import type { LinkMessage } from '../link-message.ts';
 import { type Before, type Placed, readBefore, recordable, shapeOf, takenOf } from './before.ts';
 import type { Conversation } from './conversation.ts';
@@ -164,7 +164,9 @@ const begin = async (
   if (bond !== null) refuseUnlessBond(bond, plan.bond);
   if (bond !== null && earlier.length === 0) await refuseUnlessEmpty(conversation, bond, plan.bond);
   const found = await look(conversation, link, plan.bond);
-  const before = { ...found, told: await coexistence.look(takenOf(found)) };
+  // Of a standby that was unplugged: its bond is there still, and what was told about it holds.
+  const inherited = bond === null ? [] : earlier.map((owed) => readBefore(owed.before).told);
+  const before = { ...found, told: Object.assign({}, await coexistence.look(takenOf(found)), ...inherited) as Notes };
   const targets = targetsOf(plan, before);
   const answered = await anyAnswers(conversation, targets, link.ifindex, plan.confirm_ms, signal);
   if (signal.aborted) throw new Stop('failed', 'interrupted before anything was changed');
