@@ -14,6 +14,7 @@ import {
   HOST_CAPABILITIES,
   hostUnitText,
   REALTIME_DROP_IN,
+  RUN_FOLDERS,
   unitText,
 } from '../../src/adapters/linux/systemd-unit.ts';
 import { type Shown, statusText, Supervision } from '../../src/host/supervision.ts';
@@ -33,6 +34,8 @@ describe('the unit', () => {
     expect(lines(text, 'CapabilityBoundingSet')).toEqual([Object.keys(CAPABILITIES).join(' ')]);
     expect(lines(text, 'ProtectHome')).toEqual(['yes']);
     expect(lines(text, 'ReadWritePaths')).not.toContain(`-${DEFAULT_STATE_DIR}`);
+    // systemd-networkd is no root: what it is to read must not be made under the mask of the service.
+    expect(lines(text, 'ExecStartPre')).toEqual([`+/bin/mkdir -p -m 755 ${RUN_FOLDERS.join(' ')}`]);
   });
 
   test('quotes what systemd would read otherwise, and allows what lies elsewhere', () => {

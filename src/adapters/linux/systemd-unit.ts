@@ -57,7 +57,8 @@ StartLimitBurst=10
 [Service]
 Type=notify
 NotifyAccess=main
-ExecStartPre=+/bin/mkdir -p ${RUN_FOLDERS.join(' ')}
+# Readable for all, whatever the mask below: networkd is no root.
+ExecStartPre=+/bin/mkdir -p -m 755 ${RUN_FOLDERS.join(' ')}
 ExecStart=${quoted(node)} ${quoted(script)} run
 SyslogIdentifier=netkvm
 # The shell's own kill: a bare Debian has no /bin/kill.
