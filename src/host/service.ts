@@ -261,7 +261,8 @@ export class Service {
       this.#platform,
       {
         folded: (event, step) => this.#folded(event, step),
-        recorded: (event, step) => this.#say(event, step),
+        // Saying takes longer than beginning to act.
+        recorded: (event, step) => void setImmediate(() => this.#say(event, step)),
         decided: (decision, outage) => void perform(decision, outage),
         lost: (loss) => this.#startAnew(loss),
       },
