@@ -413,9 +413,21 @@ export const catalogue = {
     'An operator asked for something.',
     Type.Object(
       {
-        command: OneOf(['survey', 'reload', 'restore', 'prepare', 'reserve', 'migrate', 'cancel'] as const),
+        command: OneOf([
+          'survey',
+          'reload',
+          'restore',
+          'prepare',
+          'reserve',
+          'migrate',
+          'cancel',
+          'setParameter',
+          'restartDevice',
+        ] as const),
         pair: Nullable(MacText),
         by: Short,
+        /** What was changed, in words: for `setParameter` and `restartDevice`, which are done when they are recorded. */
+        what: Type.Optional(Text),
         /** The migration that it belongs to, by the name that it has in all logs. */
         episode: Type.Optional(Short),
         /** Where `migrate` sends the guest (QEMU’s URI). */

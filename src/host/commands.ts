@@ -440,18 +440,22 @@ export const COMMANDS: readonly Command[] = [
         name: 'take-over',
         meaning: 'Windows: stop and disable the driver package’s own service, netkvmp; uninstall gives it back.',
       },
+      { name: 'protocol', value: 'INF', meaning: 'Windows: first install the failover protocol VIOPROT from this INF file.' },
       JSON_OUT,
     ],
     examples: [['netkvm install', 'again after an upgrade: what is right already stays']],
-    exits: ['done', 'usage', 'configuration', 'notPermitted', 'refused'],
+    exits: ['done', 'usage', 'configuration', 'notPermitted', 'refused', 'rebootRequired'],
   },
   {
     name: 'uninstall',
     alias: 'u',
     summary: 'Stop the service, give back what it changed, and remove its definition. Log and configuration stay.',
-    options: [JSON_OUT],
+    options: [
+      { name: 'protocol', meaning: 'Windows: then remove the failover protocol VIOPROT and its INF files, too.' },
+      JSON_OUT,
+    ],
     examples: [['netkvm uninstall', '']],
-    exits: ['done', 'usage', 'timedOut', 'configuration', 'damaged', 'notPermitted', 'refused'],
+    exits: ['done', 'usage', 'timedOut', 'configuration', 'damaged', 'notPermitted', 'refused', 'rebootRequired'],
   },
   {
     name: 'query',
@@ -500,7 +504,8 @@ export const COMMANDS: readonly Command[] = [
   },
   {
     name: 'setparam',
-    summary: 'Set a parameter of a device. On Linux it holds at once, on Windows after a restart of the device.',
+    summary:
+      'Set a parameter of a device. On Linux it holds at once, on Windows after its restart. A running service records it.',
     positionals: [
       DEVICE,
       PARAMETER,
@@ -515,22 +520,22 @@ export const COMMANDS: readonly Command[] = [
       { name: 'apply', meaning: 'Restart the device, so that the value holds.' },
       { name: 'both', meaning: 'Write it to the pair’s other device, too.' },
       { name: 'force', meaning: 'Write an MTU or a MAC although the pair’s other device has another one.' },
-      JSON_OUT,
+      ...LOG_OPTIONS,
     ],
     exclusive: [['both', 'force']],
     examples: [
       ['netkvm setparam 0 *RSS 0 --apply', 'prints nothing but the restart'],
       ['netkvm setparam eth0 rx-gro off', 'read back after writing'],
     ],
-    exits: ['done', 'usage', 'notPermitted', 'refused', 'rebootRequired'],
+    exits: ['done', 'usage', 'configuration', 'notPermitted', 'refused', 'rebootRequired'],
   },
   {
     name: 'restart',
     summary: 'Restart a device, so that its stored parameters hold. Windows only: on Linux they hold at once.',
     positionals: [DEVICE],
-    options: [JSON_OUT],
+    options: LOG_OPTIONS,
     examples: [['netkvm restart 52:54:00:11:22:33', 'its traffic stops meanwhile']],
-    exits: ['done', 'usage', 'notPermitted', 'refused', 'rebootRequired'],
+    exits: ['done', 'usage', 'configuration', 'notPermitted', 'refused', 'rebootRequired'],
   },
   {
     name: 'dump',
@@ -574,6 +579,15 @@ export const COMMANDS: readonly Command[] = [
       ['netkvm netkvmco show devices', 'a program called netkvmco that is this one does the same'],
       ['netkvm netkvmco setparam 0 *RSS 1', 'silent, or 87 and the help'],
     ],
+    exits: ['done', 'usage'],
+  },
+  {
+    name: 'netkvmp',
+    summary: 'Be the original service’s tool: i(nstall), u(ninstall), q(uery), d(ump); the exit code is always 0.',
+    positionals: [{ name: 'WORD', words: 32, meaning: 'A word as netkvmp takes it; none lists them.', empty: true }],
+    options: [],
+    verbatim: true,
+    examples: [['netkvm netkvmp q', 'Service installed, VIOPROT installed']],
     exits: ['done', 'usage'],
   },
   {

@@ -14,6 +14,7 @@ import type {
   RunState,
 } from '../installation.ts';
 import { defineEventSource, removeEventSource } from './event-log.ts';
+import { isProtocolInstalled } from './protocol.ts';
 import { ACCESS, createKey, withKey } from './registry.ts';
 import {
   defineService,
@@ -111,7 +112,10 @@ export class WindowsService implements Installation {
   }
 
   query(): Promise<InstallationState> {
-    return inOurWords(() => this.#state(serviceInfo(SERVICE_NAME)));
+    return inOurWords(async () => ({
+      ...this.#state(serviceInfo(SERVICE_NAME)),
+      protocol: await isProtocolInstalled().catch(() => null),
+    }));
   }
 
   #state(info: ServiceInfo | null): InstallationState {

@@ -89,6 +89,17 @@ describe.skipIf(why !== null)(`parameters on Linux${skipped(why)}`, () => {
     expect(stderr).toMatch(/^netkvm: mtu 1400: EPERM.* \[parameter.notPermitted\]/);
   });
 
+  test('a running service records what was changed, and by whom', () => {
+    const { stdout } = inside(`
+      netkvm run --observe --state-dir "$PWD/state" >/dev/null 2>&1 & service=$!
+      for i in 1 2 3 4 5 6 7 8 9 10; do [ -S state/control.sock ] && break; sleep 0.3; done
+      netkvm setparam w0 txQueue 77 --state-dir "$PWD/state"; echo $?
+      kill $service; wait $service
+      netkvm log export --state-dir "$PWD/state" | grep setParameter`);
+    expect(stdout).toMatch(/^0\n.*"command":"setParameter".*"what":"txQueue of w0: 1000 → 77"/);
+    expect(stdout).toContain('"by":"netkvm, uid 0"');
+  });
+
   test('a dump puts back what was changed, through a file and through a pipe', () => {
     const { stdout, stderr, status } = inside(`
       netkvm dump >before.txt
