@@ -100,6 +100,20 @@ describe.skipIf(why !== null)(`parameters on Linux${skipped(why)}`, () => {
     expect(stdout).toContain('"by":"netkvm, uid 0"');
   });
 
+  test('under the original’s name: its lines, 87 with the help, and a question that changes nothing', () => {
+    const { stdout, stderr } = inside(`
+      co() { '${process.execPath}' '${NETKVM.replace('netkvm.mjs', 'netkvmco.mjs')}' "$@"; }
+      co setparam idx=0 param=txQueue value=9 more words; echo $?
+      co getparam 0 TXQUEUE; co setparam 0 txQueue x | head -2; co setparam 0 txQueue x >/dev/null 2>&1; echo $?
+      co getparam 99 mtu | head -1; co setparam 0 txQueue ? | head -2; co show devices | grep -c MAC:
+      co; co show; co show nothing | head -1; echo $?`);
+    expect(stdout).toMatch(
+      /^0\nTXQUEUE = 9\n\nUsage: setparam .*\n87\nDevice index is out of range\.\n\nUsage: setparam .*\n0\nCommands:\n\trestart/,
+    );
+    expect(stdout.split('Commands:')).toHaveLength(4);
+    expect(stderr).toContain('netkvmco: txQueue: "x" is not a whole number');
+  });
+
   test('a dump puts back what was changed, through a file and through a pipe', () => {
     const { stdout, stderr, status } = inside(`
       netkvm dump >before.txt
