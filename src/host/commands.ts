@@ -505,7 +505,7 @@ export const COMMANDS: readonly Command[] = [
   {
     name: 'setparam',
     summary:
-      'Set a parameter of a device. On Linux it holds at once, on Windows after its restart. A running service records it.',
+      'Set a parameter of a device; on Windows it holds after its restart. The service records it.',
     positionals: [
       DEVICE,
       PARAMETER,
