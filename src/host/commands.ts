@@ -504,8 +504,7 @@ export const COMMANDS: readonly Command[] = [
   },
   {
     name: 'setparam',
-    summary:
-      'Set a parameter of a device; on Windows it holds after its restart. The service records it.',
+    summary: 'Set a parameter of a device; on Windows it holds after its restart. The service records it.',
     positionals: [
       DEVICE,
       PARAMETER,

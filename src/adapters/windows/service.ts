@@ -162,9 +162,13 @@ export class WindowsService implements Installation {
       defineService(definitionOf(before.command));
       if (before.startType !== 'auto') setStartType(SERVICE_NAME, before.startType);
       if (before.state === 'running') await startService(SERVICE_NAME, START_LIMIT_MS);
-      throw new NetkvmError('service.refused', `${error.message} What was there before is back: ${before.command}.`, {
-        cause: error,
-      });
+      throw new NetkvmError(
+        'service.refused',
+        `${error.message.replace(/\.$/, '')}. What was there before is back: ${before.command}.`,
+        {
+          cause: error,
+        },
+      );
     }
   }
 
