@@ -77,6 +77,20 @@ describe.skipIf(lacks !== null)('the service', () => {
   });
 });
 
+test.skipIf(lacks !== null)('what is wrong is an entry in the event log, at most so many an hour', async () => {
+  const code = `
+    const { openEventLog } = await import('./src/adapters/windows/event-log.ts');
+    const enter = openEventLog('netkvm-failover');
+    for (let n = 1; n <= 130; n += 1) enter(n % 2 ? 'warning' : 'error', 'entry ' + n + ': grüße');`;
+  // Wine has no event log; it says on its own standard error what it was given.
+  const { stderr } = await wine.node(['--input-type=module', '-e', code], { env: { WINEDEBUG: '+eventlog' } });
+  const entries = stderr.split('\n').filter((line) => line.includes(':eventlog:ReportEventW'));
+  expect(entries).toHaveLength(120);
+  expect(entries[0]).toMatch(/:warn:.*L"entry 1: gr/);
+  expect(entries[1]).toMatch(/:err:.*L"entry 2: gr/);
+  expect(entries[119]).toContain('More entries of this hour are left out.');
+});
+
 describe.skipIf(lacks !== null)('the protocol', () => {
   const folder = () => wine.path('vioprot');
   const p = async (...words: string[]) => {
