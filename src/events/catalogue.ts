@@ -317,7 +317,7 @@ export const catalogue = {
   ),
   'departure.signalled': define(
     'A sign that a PCI function is about to leave; not yet a fact.',
-    Type.Object({ address: Short, sign: OneOf(['ptpRemoved', 'slotPowerOff', 'prepare'] as const) }, Closed),
+    Type.Object({ address: Short, sign: OneOf(['ptpRemoved', 'slotPowerOff', 'prepare', 'unbound'] as const) }, Closed),
   ),
   // What the hypervisor's side sees of one pair.
   'monitor.facts': define(
