@@ -137,7 +137,7 @@ test(
   },
 );
 
-test(
+test.runIf(full)(
   'cancelled while memory is copied: the VF was parked, and has its MAC before the guest sees it',
   { timeout: LIMIT_MS },
   async () => {
@@ -261,7 +261,7 @@ test.runIf(full)(
   },
 );
 
-test.runIf(full)('a second migration at once, before the primary is back', { timeout: LIMIT_MS }, async () => {
+test.runIf(full)('there and back at once', { timeout: LIMIT_MS }, async () => {
   const begun = await begin({ failover: true });
   const { to, target } = await beginTarget(begun);
   await target.giveMac();
