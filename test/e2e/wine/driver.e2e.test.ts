@@ -43,23 +43,25 @@ describe.skipIf(lacks !== null)('in Wine', () => {
     await guest.ask({ op: 'reset' });
   });
 
-  test.skipIf(isSmoke)('the unit tests of the fold, the log and the recordings', { timeout: 600_000 }, async () => {
-    const names = [
-      'pair',
-      'windows',
-      'netkvm-state',
-      'events',
-      'recording',
-      'log.sqlite',
-      'explain',
-      'compare',
-      'stats',
-      'timeline',
-    ];
-    const words = [`${PROJECT}/node_modules/vitest/vitest.mjs`, 'run', '--project', 'unit', '--reporter=dot'];
-    const { code, stdout, stderr } = await guest.wine.node([...words, ...names.map((name) => `test/unit/${name}`)], {
-      limit_ms: 500_000,
-    });
-    expect(code, stdout + stderr).toBe(0);
-  });
+  test.skipIf(isSmoke)(
+    'the unit tests of the fold, of events, and of the format of recordings',
+    { timeout: 600_000 },
+    async () => {
+      const names = [
+        'pair',
+        'netkvm-state',
+        'events',
+        'recording.format',
+        'recording.pseudonyms',
+        'compare',
+        'stats',
+        'timeline',
+      ];
+      const words = [`${PROJECT}/node_modules/vitest/vitest.mjs`, 'run', '--project', 'unit', '--reporter=dot'];
+      const { code, stdout, stderr } = await guest.wine.node([...words, ...names.map((name) => `test/unit/${name}`)], {
+        limit_ms: 500_000,
+      });
+      expect(code, stdout + stderr).toBe(0);
+    },
+  );
 });
