@@ -13,8 +13,6 @@ import { prepare } from './setup.ts';
 import { pause } from './vm.ts';
 
 const SETTLE_MS = 1500;
-/** Longer than the timeline lets a guest take for an unplug. */
-const ENDLESS_MS = 17_000;
 const METER = { port: '7007', period_us: 1000, file: '/run/meter.jsonl' } as const;
 
 interface Case {
@@ -40,18 +38,6 @@ const CASES: Readonly<Record<string, Case>> = {
       await lab.beginMigration(to, 'active');
       await pause(SETTLE_MS);
       await lab.failMigration(to);
-    },
-  },
-  // A guest that is paused lets nothing go, and QEMU waits. It gives its migration up only when the guest has answered.
-  'endless-unplug': {
-    act: async (lab) => {
-      const to = await lab.destination();
-      await lab.vm.execute('stop');
-      await lab.beginMigration(to, 'wait-unplug');
-      await pause(ENDLESS_MS);
-      const cancelled = lab.cancelMigration(to);
-      await lab.vm.execute('cont');
-      await cancelled;
     },
   },
 };
