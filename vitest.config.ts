@@ -30,6 +30,17 @@ export default defineConfig({
       },
       {
         test: {
+          name: 'machine',
+          include: ['test/e2e/machine/**/*.e2e.test.ts'],
+          globalSetup: 'test/e2e/machine/setup.ts',
+          // A guest has one processor, and its systemd waits most of the time.
+          maxWorkers: 2,
+          testTimeout: 400_000,
+          hookTimeout: 300_000,
+        },
+      },
+      {
+        test: {
           name: 'qemu',
           include: ['test/e2e/qemu/**/*.e2e.test.ts'],
           globalSetup: 'test/e2e/qemu/setup.ts',

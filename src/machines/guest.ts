@@ -181,8 +181,6 @@ export class Guest {
       case 'reserve':
       case 'migrate':
       case 'cancel':
-      case 'setParameter':
-      case 'restartDevice':
         return null;
     }
   }

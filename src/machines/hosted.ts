@@ -199,8 +199,6 @@ export class Hosted {
           Object.assign(pair, { released: command === 'restore', reserved: false, attempts: 0 });
           break;
         case 'survey':
-        case 'setParameter':
-        case 'restartDevice':
           break;
       }
     }

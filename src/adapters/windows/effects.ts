@@ -101,10 +101,6 @@ export class WindowsEffects {
     return outcome;
   }
 
-  get isActing(): boolean {
-    return this.#last.size > 0;
-  }
-
   async close(): Promise<void> {
     await Promise.all(this.#last.values());
   }

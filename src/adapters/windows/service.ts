@@ -14,7 +14,6 @@ import type {
   RunState,
 } from '../installation.ts';
 import { defineEventSource, removeEventSource } from './event-log.ts';
-import { isProtocolInstalled } from './protocol.ts';
 import { ACCESS, createKey, withKey } from './registry.ts';
 import {
   defineService,
@@ -112,10 +111,7 @@ export class WindowsService implements Installation {
   }
 
   query(): Promise<InstallationState> {
-    return inOurWords(async () => ({
-      ...this.#state(serviceInfo(SERVICE_NAME)),
-      protocol: await isProtocolInstalled().catch(() => null),
-    }));
+    return inOurWords(() => this.#state(serviceInfo(SERVICE_NAME)));
   }
 
   #state(info: ServiceInfo | null): InstallationState {
@@ -162,13 +158,9 @@ export class WindowsService implements Installation {
       defineService(definitionOf(before.command));
       if (before.startType !== 'auto') setStartType(SERVICE_NAME, before.startType);
       if (before.state === 'running') await startService(SERVICE_NAME, START_LIMIT_MS);
-      throw new NetkvmError(
-        'service.refused',
-        `${error.message.replace(/\.$/, '')}. What was there before is back: ${before.command}.`,
-        {
-          cause: error,
-        },
-      );
+      throw new NetkvmError('service.refused', `${error.message} What was there before is back: ${before.command}.`, {
+        cause: error,
+      });
     }
   }
 

@@ -31,7 +31,7 @@ export const run = async (command: string, ...words: string[]): Promise<string> 
   const { stdout } = await promisify(execFile)(command, words, { maxBuffer: MOST_OUTPUT_BYTES });
   return stdout;
 };
-const shell = (script: string, ...words: string[]): Promise<string> => run('sh', '-ec', script, 'sh', ...words);
+export const shell = (script: string, ...words: string[]): Promise<string> => run('sh', '-ec', script, 'sh', ...words);
 
 const TOOLS: Readonly<Record<string, string>> = {
   'qemu-system-x86_64': 'qemu-system-x86',
@@ -122,9 +122,14 @@ busybox depmod -b "$root" "$release"`;
 const ADD_PROGRAM = `mkdir -p "$(dirname "$1$3")"; cp "$2" "$1$3"
 for library in $(ldd "$2" | grep -o '/lib[^ ]*'); do mkdir -p "$1$(dirname "$library")"; cp -uL "$library" "$1$library"; done`;
 
-const PACK = `cd "$1" && find . | busybox cpio -o -H newc 2>/dev/null >"$2"`;
+/** Modules of this kernel, and what they need, below `root`. */
+export const addModules = (root: string, { root: modules, release }: Kernel, names: readonly string[]): Promise<string> =>
+  shell(ADD_MODULES, root, modules, release, ...names);
 
-const fillRoot = async (root: string, { root: modules, release }: Kernel): Promise<void> => {
+/** A folder becomes an initramfs. */
+export const PACK = `cd "$1" && find . | busybox cpio -o -H newc 2>/dev/null >"$2"`;
+
+const fillRoot = async (root: string, from: Kernel): Promise<void> => {
   for (const folder of ['bin', 'sbin', 'lib', 'lib64']) mkdirSync(join(root, folder));
   for (const [script, place] of [
     ['init', 'init'],
@@ -135,7 +140,7 @@ const fillRoot = async (root: string, { root: modules, release }: Kernel): Promi
   }
   await shell('cp "$(command -v busybox)" "$1/bin/"', root);
   await run('gcc', '-O2', '-static', '-o', join(root, 'bin/meter'), join(HERE, 'meter.c'));
-  await shell(ADD_MODULES, root, modules, release, ...MODULES.split(' '));
+  await addModules(root, from, MODULES.split(' '));
   await shell(ADD_PROGRAM, root, IP, '/sbin/ip');
   await shell(ADD_PROGRAM, root, NODE, '/bin/node');
   await run('strip', join(root, 'bin/node'));

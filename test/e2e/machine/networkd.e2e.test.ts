@@ -1,0 +1,11 @@
+// systemd-networkd goes on with the bond, under the client id of the standby’s lease.
+import { coexists } from './coexists.ts';
+import { STANDBY } from './machine.ts';
+
+coexists({
+  name: 'systemd-networkd',
+  begin: `printf '[Match]\\nName=en*\\n[Network]\\nDHCP=ipv4\\n' >/etc/systemd/network/50-all.network; systemctl start systemd-networkd`,
+  told: 'systemd-networkd was told',
+  state: `networkctl --no-pager list ${STANDBY} | grep -w configured`,
+  networkd: /^active/,
+});
