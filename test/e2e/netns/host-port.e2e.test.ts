@@ -1,5 +1,6 @@
 // The hypervisor's effects on the real kernel: a bridge, taps, and a physical function whose own table takes entries, in a
-// network namespace. What `bridge fdb` says before and after is the judge. VFs need a card, or a kernel with netdevsim.
+// network namespace. What `bridge fdb` says before and after is the judge. VFs are tried on
+// netdevsim's (test/e2e/qemu/vf.e2e.test.ts).
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

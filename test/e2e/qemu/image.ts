@@ -56,7 +56,7 @@ export const missing = (): string | null => {
 };
 
 /** Makes `path` once: `make` fills a folder beside it, which then gets the name. Other runs see all of it or nothing. */
-const kept = async (path: string, make: (folder: string) => Promise<void>): Promise<string> => {
+export const kept = async (path: string, make: (folder: string) => Promise<void>): Promise<string> => {
   if (existsSync(path)) return path;
   mkdirSync(dirname(path), { recursive: true });
   const folder = mkdtempSync(`${path}.`);
