@@ -56,7 +56,8 @@ const lay = (tree: string, native: string, cpu: string): void => {
     filter: (path) => !/\/(vendor|doc|abi|native|cnoke\.cjs)$|\.(cc|hh|inc|def|md|ts|txt)$/.test(path) || /LICENSE/.test(path),
   });
   cpSync(join(root, 'dist'), join(tree, 'dist'), { recursive: true, filter: (path) => !path.endsWith('.map') });
-  for (const name of ['netkvm.mjs', 'netkvmco.mjs']) copyFileSync(join(root, 'src/host', name), join(tree, 'src/host', name));
+  for (const name of ['netkvm.mjs', 'netkvmco.mjs', 'netkvmp.mjs'])
+    copyFileSync(join(root, 'src/host', name), join(tree, 'src/host', name));
   for (const name of ['package.json', 'README.md', 'LICENSE']) copyFileSync(join(root, name), join(tree, name));
   cpSync(join(root, 'docs'), join(tree, 'docs'), { recursive: true });
   copyFileSync(join(root, 'packaging/windows/setup.mjs'), join(tree, 'setup.mjs'));

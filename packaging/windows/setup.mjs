@@ -12,7 +12,7 @@ const home = join(process.env['ProgramFiles'] ?? 'C:\\Program Files', 'netkvm-fa
 const data = join(process.env['ProgramData'] ?? 'C:\\ProgramData', 'netkvm-failover');
 /** One line each: the version in use, and the one before it. */
 const record = join(home, 'versions.txt');
-const TOOLS = ['netkvm', 'netkvmco'];
+const TOOLS = ['netkvm', 'netkvmco', 'netkvmp'];
 
 const versionOf = (folder) => JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')).version;
 const say = (text) => process.stdout.write(`${text}\n`);

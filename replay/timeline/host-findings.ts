@@ -87,7 +87,7 @@ export const hostFindings = ({ hosts, moved, placed, losses }: Files, end: bigin
       ),
     );
   }
-  if (hosts.length === 0)
+  if (hosts.length === 0 && placed.length > 0)
     for (const { name, holes } of losses) {
       const at = holes[0]?.from_ns ?? end;
       out.push(

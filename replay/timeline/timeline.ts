@@ -75,6 +75,8 @@ const documentOf = (given: readonly Host[], guests: readonly Guest[], losses: re
     ...hosts.flatMap(({ events }) => [events[0], events.at(-1)].flatMap((event) => (event === undefined ? [] : [event.at_ns]))),
     ...placed.flatMap(({ guest, axis }) => [onAxis(axis, guest.first_ns), onAxis(axis, guest.last_ns)]),
   ];
+  // A meter runs beside the others; alone it has the axis for itself.
+  if (times.length === 0) times.push(...losses.flatMap(({ holes }) => holes.flatMap((hole) => [hole.from_ns, hole.until_ns])));
   const zero = times.reduce((a, b) => (a < b ? a : b), times[0] ?? 0n);
   const end = times.reduce((a, b) => (a > b ? a : b), times[0] ?? 0n);
   const since = (at_ns: bigint): string => (at_ns - zero).toString();

@@ -26,6 +26,8 @@ export interface InstallationState {
   readonly text: string | null;
   /** Windows: the driver package's own service; null where there is none. */
   readonly original?: OriginalState | null;
+  /** Windows: whether the failover protocol is installed; null where that could not be found out. */
+  readonly protocol?: boolean | null;
 }
 
 export interface OriginalState {

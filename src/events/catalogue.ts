@@ -317,7 +317,7 @@ export const catalogue = {
   ),
   'departure.signalled': define(
     'A sign that a PCI function is about to leave; not yet a fact.',
-    Type.Object({ address: Short, sign: OneOf(['ptpRemoved', 'slotPowerOff', 'prepare'] as const) }, Closed),
+    Type.Object({ address: Short, sign: OneOf(['ptpRemoved', 'slotPowerOff', 'prepare', 'unbound'] as const) }, Closed),
   ),
   // What the hypervisor's side sees of one pair.
   'monitor.facts': define(
@@ -413,9 +413,21 @@ export const catalogue = {
     'An operator asked for something.',
     Type.Object(
       {
-        command: OneOf(['survey', 'reload', 'restore', 'prepare', 'reserve', 'migrate', 'cancel'] as const),
+        command: OneOf([
+          'survey',
+          'reload',
+          'restore',
+          'prepare',
+          'reserve',
+          'migrate',
+          'cancel',
+          'setParameter',
+          'restartDevice',
+        ] as const),
         pair: Nullable(MacText),
         by: Short,
+        /** What was changed, in words: for `setParameter` and `restartDevice`, which are done when they are recorded. */
+        what: Type.Optional(Text),
         /** The migration that it belongs to, by the name that it has in all logs. */
         episode: Type.Optional(Short),
         /** Where `migrate` sends the guest (QEMU’s URI). */

@@ -36,6 +36,7 @@ const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run }>>> = 
   netsh: () => import('./commands/shell.ts'),
   shell: () => import('./commands/shell.ts'),
   netkvmco: () => import('./commands/netkvmco.ts'),
+  netkvmp: () => import('./commands/netkvmp.ts'),
   version: () => import('./commands/version.ts'),
   help: () => import('./commands/help.ts'),
 };

@@ -1,12 +1,11 @@
-// Every command of `netkvm`, in one list: what it is for, its options with their ranges, examples and exit codes. Parsing
+// Every command of `netkvm`, in one list (those about parameters: parameters/commands.ts): what it is for, its options with their ranges, examples and exit codes. Parsing
 // (arguments.ts), help (commands/help.ts) and docs/commands.md are made from it; cli.ts runs them.
 import { DATAPATHS, STAGES } from '../machines/stages.ts';
-import type { Command, Option, Positional } from './command.ts';
+import type { Command, Option } from './command.ts';
+import { CONFIG, JSON_OUT, LOG_OPTIONS, STATE_DIR } from './options.ts';
+import { PARAMETER_COMMANDS } from './parameters/commands.ts';
 import { LOG_LEVELS } from './settings.ts';
 
-const JSON_OUT: Option = { name: 'json', meaning: 'Print JSON with a schemaVersion instead of text.' };
-const CONFIG: Option = { name: 'config', value: 'FILE', meaning: 'Configuration file to use instead of the default one.' };
-const STATE_DIR: Option = { name: 'state-dir', value: 'DIR', meaning: 'Folder of the log, instead of the configured one.' };
 const PAIR: Option = { name: 'pair', value: 'MAC', meaning: 'Only the pair with this MAC.' };
 const OUTPUT: Option = { name: 'output', short: 'o', value: 'FILE', meaning: 'Write to this file instead of standard output.' };
 const TIMEOUT = (initial: string): Option => ({
@@ -21,14 +20,7 @@ const HTML: Option = {
   value: 'OUT',
   meaning: 'Write the inspector’s page with this log in it, to attach to a report.',
 };
-const DEVICE: Positional = {
-  name: 'D',
-  required: true,
-  meaning: 'A device: its index in `show devices`, MAC, name or instance id; idx=D as well.',
-};
-const PARAMETER: Positional = { name: 'P', required: true, meaning: 'Name of a parameter; param=P as well.' };
 const SEQ = [1, Number.MAX_SAFE_INTEGER] as const;
-const LOG_OPTIONS = [CONFIG, STATE_DIR, JSON_OUT];
 const FLEET_OPTIONS: readonly Option[] = [
   {
     name: 'server',
@@ -440,18 +432,22 @@ export const COMMANDS: readonly Command[] = [
         name: 'take-over',
         meaning: 'Windows: stop and disable the driver package’s own service, netkvmp; uninstall gives it back.',
       },
+      { name: 'protocol', value: 'INF', meaning: 'Windows: first install the failover protocol VIOPROT from this INF file.' },
       JSON_OUT,
     ],
     examples: [['netkvm install', 'again after an upgrade: what is right already stays']],
-    exits: ['done', 'usage', 'configuration', 'notPermitted', 'refused'],
+    exits: ['done', 'usage', 'configuration', 'notPermitted', 'refused', 'rebootRequired'],
   },
   {
     name: 'uninstall',
     alias: 'u',
     summary: 'Stop the service, give back what it changed, and remove its definition. Log and configuration stay.',
-    options: [JSON_OUT],
+    options: [
+      { name: 'protocol', meaning: 'Windows: then remove the failover protocol VIOPROT and its INF files, too.' },
+      JSON_OUT,
+    ],
     examples: [['netkvm uninstall', '']],
-    exits: ['done', 'usage', 'timedOut', 'configuration', 'damaged', 'notPermitted', 'refused'],
+    exits: ['done', 'usage', 'timedOut', 'configuration', 'damaged', 'notPermitted', 'refused', 'rebootRequired'],
   },
   {
     name: 'query',
@@ -461,121 +457,7 @@ export const COMMANDS: readonly Command[] = [
     examples: [['netkvm query --json', 'for a script']],
     exits: ['done', 'usage', 'notRunning', 'refused'],
   },
-  {
-    name: 'show devices',
-    summary: 'List the network devices with their indices.',
-    options: [JSON_OUT],
-    examples: [['netkvm show devices', 'an index, a MAC, a name or an instance id names one elsewhere']],
-    exits: ['done', 'usage', 'notPermitted', 'refused'],
-  },
-  {
-    name: 'show parameters',
-    summary: 'List the parameters of a device.',
-    positionals: [DEVICE],
-    options: [JSON_OUT],
-    examples: [
-      ['netkvm show parameters 0', 'names and descriptions'],
-      ['netkvm show parameters 0 --json', 'with values, ranges, and what is wrong'],
-    ],
-    exits: ['done', 'usage', 'notPermitted', 'refused'],
-  },
-  {
-    name: 'show paraminfo',
-    summary: 'Say what values a parameter takes.',
-    positionals: [DEVICE, PARAMETER],
-    options: [JSON_OUT],
-    examples: [['netkvm show paraminfo 0 mtu', '']],
-    exits: ['done', 'usage', 'notPermitted', 'refused'],
-  },
-  {
-    name: 'getparam',
-    summary: 'Print the value of a parameter of a device.',
-    positionals: [DEVICE, PARAMETER],
-    options: [JSON_OUT],
-    examples: [
-      ['netkvm getparam 0 *JumboPacket', 'on Windows'],
-      ['netkvm getparam eth0 rxRing', 'on Linux'],
-    ],
-    exits: ['done', 'usage', 'notPermitted', 'refused'],
-  },
-  {
-    name: 'setparam',
-    summary: 'Set a parameter of a device. On Linux it holds at once, on Windows after a restart of the device.',
-    positionals: [
-      DEVICE,
-      PARAMETER,
-      {
-        name: 'V',
-        required: true,
-        empty: true,
-        meaning: 'The value, value=V as well; an empty one takes an optional value away.',
-      },
-    ],
-    options: [
-      { name: 'apply', meaning: 'Restart the device, so that the value holds.' },
-      { name: 'both', meaning: 'Write it to the pair’s other device, too.' },
-      { name: 'force', meaning: 'Write an MTU or a MAC although the pair’s other device has another one.' },
-      JSON_OUT,
-    ],
-    exclusive: [['both', 'force']],
-    examples: [
-      ['netkvm setparam 0 *RSS 0 --apply', 'prints nothing but the restart'],
-      ['netkvm setparam eth0 rx-gro off', 'read back after writing'],
-    ],
-    exits: ['done', 'usage', 'notPermitted', 'refused', 'rebootRequired'],
-  },
-  {
-    name: 'restart',
-    summary: 'Restart a device, so that its stored parameters hold. Windows only: on Linux they hold at once.',
-    positionals: [DEVICE],
-    options: [JSON_OUT],
-    examples: [['netkvm restart 52:54:00:11:22:33', 'its traffic stops meanwhile']],
-    exits: ['done', 'usage', 'notPermitted', 'refused', 'rebootRequired'],
-  },
-  {
-    name: 'dump',
-    summary: 'Print the commands that make all parameters what they are now, for `netkvm shell`.',
-    options: [JSON_OUT],
-    examples: [['netkvm dump > parameters.txt', 'put back with: netkvm shell -f parameters.txt']],
-    exits: ['done', 'usage', 'notPermitted', 'refused'],
-  },
-  {
-    name: 'netsh',
-    summary: 'Run a command about parameters in the words of netsh: abbreviated, tagged, `?` for help.',
-    positionals: [{ name: 'WORD', words: 32, meaning: 'The words of the command, or -f and a file of commands.', empty: true }],
-    options: [],
-    verbatim: true,
-    examples: [
-      ['netkvm netsh sh dev', 'show devices'],
-      ['netkvm netsh set idx=0 param=*RSS value=1', 'setparam'],
-    ],
-    exits: ['done', 'usage', 'notPermitted', 'refused', 'rebootRequired'],
-  },
-  {
-    name: 'shell',
-    summary: 'Read commands about parameters from a terminal, a file or a pipe; a dump can be fed back.',
-    options: [
-      { name: 'file', short: 'f', value: 'FILE', meaning: 'A file of commands, one a line; it ends at the first that fails.' },
-      { name: 'json', meaning: 'Print a line of JSON for each command that was carried out.' },
-    ],
-    examples: [
-      ['netkvm shell', 'prompt, history, completion with the tab key'],
-      ['netkvm shell -f parameters.txt', 'a batch'],
-    ],
-    exits: ['done', 'usage', 'notPermitted', 'refused', 'rebootRequired'],
-  },
-  {
-    name: 'netkvmco',
-    summary: 'Be the original configuration tool: its verbs, its lines, its exit codes (87, 3010).',
-    positionals: [{ name: 'WORD', words: 32, meaning: 'Words as netkvmco takes them; none lists them.', empty: true }],
-    options: [],
-    verbatim: true,
-    examples: [
-      ['netkvm netkvmco show devices', 'a program called netkvmco that is this one does the same'],
-      ['netkvm netkvmco setparam 0 *RSS 1', 'silent, or 87 and the help'],
-    ],
-    exits: ['done', 'usage'],
-  },
+  ...PARAMETER_COMMANDS,
   {
     name: 'config check',
     summary: 'Say whether the configuration is valid.',

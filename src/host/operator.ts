@@ -15,8 +15,12 @@ interface Obeying {
   readonly story: { readonly guest: Pick<Guest, 'pairs'> };
   readonly seq: number;
   /** Records the order; what follows from it is the fold's. */
-  obey(command: Order, pair: string | null, by: string): void;
+  obey(command: Order, pair: string | null, by: string, more?: { readonly what?: string }): void;
 }
+
+/** What a command has done by itself, and the service only records. */
+const NOTED = ['setParameter', 'restartDevice'] as const;
+const NOTE_CHARS_MAX = 1024;
 
 const refuse = (text: string): NetkvmError => new NetkvmError('command.refused', text);
 const byOf = ({ by }: JsonObject): string => (typeof by === 'string' ? by.slice(0, 256) : 'control socket');
@@ -50,6 +54,14 @@ export const operatorHandlers = (service: Obeying, policy: () => Policy): Handle
       return Promise.reject(refuse('the service runs dry: it changes nothing, and gives nothing back'));
     meant(service.story.guest.pairs, mac);
     service.obey('restore', mac, byOf(params));
+    return Promise.resolve({ seq: service.seq });
+  },
+  note: (params) => {
+    const { command, what } = params;
+    const noted = NOTED.find((name) => name === command);
+    if (noted === undefined || typeof what !== 'string')
+      throw new NetkvmError('control.request', `note needs command (${NOTED.join(', ')}) and what`);
+    service.obey(noted, pairOf(params), byOf(params), { what: what.slice(0, NOTE_CHARS_MAX) });
     return Promise.resolve({ seq: service.seq });
   },
   prepare: (params) => {

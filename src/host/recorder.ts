@@ -35,10 +35,10 @@ export interface Loss {
 export interface RecorderEvents {
   /** After folding, before writing: timers are armed here. */
   readonly folded: (event: Foldable, step: Step) => void;
-  /** After writing (or, in an outage, when memory holds it): what is said of it is what the log has. */
-  readonly recorded: (event: Foldable, step: Step) => void;
-  /** After that: decisions may be carried out. */
+  /** After writing (or, in an outage, after folding): decisions may be carried out. */
   readonly decided: (decision: Decision, outage: boolean) => void;
+  /** After that: what is said of an event is what the log has, or memory in its place. */
+  readonly recorded: (event: Foldable, step: Step) => void;
   /** The fold is ahead of the log by events that are lost. Told once; nothing is taken or decided afterwards. */
   readonly lost: (loss: Loss) => void;
 }
@@ -181,7 +181,10 @@ export class Recorder {
       return;
     }
     try {
-      await this.#group.add(events);
+      const written = this.#group.add(events);
+      // What is to be done is not kept waiting for others' events.
+      if (folded.some(({ step }) => step.decisions.length > 0)) this.#group.flush();
+      await written;
     } catch (error) {
       if (!this.#lost) this.#keep(this.#outage ?? this.#begin(error), events, folded);
       throw error;
@@ -192,8 +195,8 @@ export class Recorder {
   #pass(folded: readonly Folded[], outage: boolean): void {
     for (const { event, step } of folded) {
       if (this.#lost) return;
-      this.#events.recorded(event, step);
       for (const decision of step.decisions) this.#events.decided(decision, outage);
+      this.#events.recorded(event, step);
     }
   }
 

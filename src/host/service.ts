@@ -164,7 +164,12 @@ export class Service {
   }
 
   /** Records what an operator asked for; what follows from it is the fold’s. */
-  obey(command: Order, pair: string | null, by: string, more: { readonly episode?: string; readonly uri?: string } = {}): void {
+  obey(
+    command: Order,
+    pair: string | null,
+    by: string,
+    more: { readonly episode?: string; readonly uri?: string; readonly what?: string } = {},
+  ): void {
     this.#recorder.take([{ type: 'operator.commanded', data: { command, pair, by, ...more } }], this.#platform.now());
   }
 
@@ -261,7 +266,8 @@ export class Service {
       this.#platform,
       {
         folded: (event, step) => this.#folded(event, step),
-        recorded: (event, step) => this.#say(event, step),
+        // Saying takes longer than beginning to act.
+        recorded: (event, step) => void setImmediate(() => this.#say(event, step)),
         decided: (decision, outage) => void perform(decision, outage),
         lost: (loss) => this.#startAnew(loss),
       },

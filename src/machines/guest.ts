@@ -181,6 +181,8 @@ export class Guest {
       case 'reserve':
       case 'migrate':
       case 'cancel':
+      case 'setParameter':
+      case 'restartDevice':
         return null;
     }
   }

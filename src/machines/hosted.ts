@@ -199,6 +199,8 @@ export class Hosted {
           Object.assign(pair, { released: command === 'restore', reserved: false, attempts: 0 });
           break;
         case 'survey':
+        case 'setParameter':
+        case 'restartDevice':
           break;
       }
     }

@@ -85,17 +85,18 @@ const judgeAll = async (ids: readonly string[]): Promise<void> => {
   for (const name of failing) process.stderr.write(`left out, since it fails without a mutant: ${name}\n`);
   for (const id of ids) {
     switches.activeMutant = id;
-    let killer = '';
+    let [killer, isReached] = ['', false];
     for (const [one, seen] of hits) {
       const times = seen[id] ?? 0;
       if (times === 0) continue;
+      isReached = true;
       switches.hitLimit = times * 100 + 10_000;
       if ((await passes(one)) === null) continue;
       killer = one.name;
       break;
     }
-    const isStatic = (switches.mutantCoverage?.static[id] ?? 0) > 0;
-    verdict(id, killer === '' && isStatic ? STATIC : killer);
+    const isStatic = !isReached && (switches.mutantCoverage?.static[id] ?? 0) > 0;
+    verdict(id, isStatic ? STATIC : killer);
   }
 };
 

@@ -14,7 +14,7 @@ import { Story } from '../../src/machines/story.ts';
 import { tellFile } from '../../replay/replay.ts';
 import { type Report, reportOf } from '../../replay/report.ts';
 import { Coverage } from '../simulation/coverage.ts';
-import { Run } from '../simulation/harness.ts';
+import { AT_THE_END, Run } from '../simulation/harness.ts';
 import { lineOf, nameFor, scriptOf, simulate } from '../simulation/simulate.ts';
 import { RECORDINGS } from '../recordings.ts';
 
@@ -90,10 +90,14 @@ describe('what somebody sees who looks on', () => {
     ['failover-windows', 'bindPrimary releaseLink unbindPrimary holdLink bindPrimary releaseLink'],
   ])('%s', async (name, expected) => {
     const { disk, violations } = await new Run(scriptOf(name, 1), 1).run();
-    const decided = disk.all().flatMap(({ type, data }) => (type === 'decision.made' ? [data.kind] : []));
+    const all = disk.all();
+    const end = all.findIndex(({ type, data }) => type === 'operator.commanded' && data.by === AT_THE_END);
+    const events = end === -1 ? all : all.slice(0, end);
+    const decided = events.flatMap(({ type, data }) => (type === 'decision.made' ? [data.kind] : []));
     expect([violations, decided.join(' ')]).toEqual([[], expected]);
     const story = new Story();
-    for (const event of disk.all()) story.tell(event);
+    for (const event of events) story.tell(event);
+    story.history.end();
     expect(story.history.of(MAC).at(-1)).toMatchObject({ stage: 'onPrimary', datapath: 'primary' });
   });
 });

@@ -80,7 +80,8 @@ function* isTakenOver(pair: PairState, { policy, world }: Resting, isCut: boolea
   if (ready && hasGlobal && !isNamed && pair.failures < policy.retryLimit)
     yield [6, `${mac} is not taken over, although it could be (${pair.configuration.leaf}, ${pair.hindrance})`];
   if (isNamed && !owesTakeover(pair) && !isCut) yield [7, `${mac}: the bond is there, and nobody knows what was before it`];
-  if (pair.unfinished) yield [6, `${mac} is still being taken over (${pair.hindrance})`];
+  // Another standby may have come meanwhile, which the kernel joins itself.
+  if (pair.unfinished && pair.mode !== 'kernel') yield [6, `${mac} is still being taken over (${pair.hindrance})`];
 }
 
 /** `isCut`: the disk has lost something, and what was owed with it. */

@@ -182,6 +182,8 @@ export class Invariants {
 
   /** How long frames find no way at the moment, although the standby's would be one. */
   #measure(): void {
+    // Given back, a pair is nobody's to keep on a path.
+    if (this.#restoredAt > 0) return;
     const { world, service, clock, policy } = this.#run;
     const listed = (mac: string): boolean => policy.pairs.some((pair) => pair.mac === mac);
     for (const { mac, bits } of service?.story.guest.pairs.values() ?? []) {

@@ -96,6 +96,13 @@ describe('on the axis', () => {
     expect(timelineDocumentText(document)).toContain('24 packets of 114 on the way into the guest, in 3 holes');
   });
 
+  test('alone they have the axis for themselves', async () => {
+    const { document } = await timelineOf([file('only-losses.jsonl', text(HEADER, hole(6, 1000), hole(4, 3000), END))]);
+    expect(document.axis).toMatchObject({ zero_ns: '994000000', end_ns: '2006000000' });
+    expect(document.losses[0]?.holes).toMatchObject([{ from_ns: '0', until_ns: '6000000', guest: null }, { lost: 4 }]);
+    expect(document.findings).toEqual([]);
+  });
+
   test('without a host it is said that two clocks may differ', async () => {
     const { document } = await timelineOf([FILES[0]!, file('alone.jsonl', text(HEADER, hole(1, 5)))]);
     expect(document.findings).toContainEqual(expect.objectContaining({ code: 'clocksDisagree', by: 'alone' }));

@@ -155,6 +155,7 @@ describe('looks', () => {
     original: false,
     addresses: [],
     withoutBindings: false,
+    acting: false,
   };
   const alone: Look = { ...nothing, interfaces: [one(3, '{a}')], devices: [device('{a}', 'netkvm', 3)], records: [record()] };
   const taken = record({ hasVf: true, vfIfIndex: 4, vfLink: true });
@@ -210,10 +211,26 @@ describe('looks', () => {
     const world = new World();
     world.take({ ...both, bindings: known }, 'started');
     const leaving = { ...both, bindings: known, devices: alone.devices, records: [record({ suppressLink: false })] };
-    expect(world.take(leaving, null).map(({ type }) => type)).toEqual(['pci.removed', 'driver.facts']);
+    expect(world.take(leaving, null).map(({ type }) => type)).toEqual(['pci.removed', 'departure.signalled', 'driver.facts']);
     expect(world.take({ ...leaving, interfaces: alone.interfaces }, null)).toEqual([
       { type: 'adapter.gone', data: { ifindex: 4 } },
     ]);
+  });
+
+  test('a VF that the driver lets go although it is bound is about to leave; one that somebody has unbound is not', () => {
+    const letGo = { ...both, records: [record({ suppressLink: false })] };
+    const tell = (look: Look): string[] => {
+      const world = new World();
+      world.take({ ...both, bindings: known }, 'started');
+      expect(world.wasRebound(look)).toBe(true);
+      return world.take(look, null).map(({ type }) => type);
+    };
+    const unbound = { installed: true, adapters: { 'PCI\\VEN_8086&DEV_1889\\4': { vioprot: false, ms_tcpip: false } } };
+    expect(tell({ ...letGo, bindings: known })).toEqual(['departure.signalled', 'driver.facts']);
+    expect(tell({ ...letGo, bindings: { installed: true, adapters: {} } })).toContain('departure.signalled');
+    expect(tell({ ...letGo, bindings: unbound })).not.toContain('departure.signalled');
+    expect(tell({ ...letGo, bindings: known, acting: true })).toEqual(['driver.facts']);
+    expect(tell({ ...letGo, bindings: { installed: false, adapters: {} } })).not.toContain('departure.signalled');
   });
 
   test('another card at a known index is another adapter', () => {

@@ -213,6 +213,21 @@ const CORNERS: readonly ((random: Random) => Action[])[] = [
     at(500, add('primary', vf({ carrierDelay_ms: 0 }))),
     at(random.between(800, 820), { do: 'mtu', id: 'primary', value: 1400 }),
   ],
+  // VIOPROT is uninstalled; then the standby goes, or the protocol comes back while the driver is started anew with its link.
+  (random) => [
+    at(0, { do: 'protocol', installed: false }),
+    at(random.between(20, 5000), { do: 'remove', id: 'standby', surprise: true }),
+    at(6000, add('standby', nic())),
+    at(7000, { do: 'protocol', installed: true }),
+  ],
+  (random) => {
+    const back = random.between(1000, 6000);
+    return [
+      at(0, { do: 'protocol', installed: false }),
+      at(back, { do: 'protocol', installed: true }),
+      at(back, { do: 'driver', id: 'standby', standby: true, link: true }),
+    ];
+  },
   // The standby is switched off beside a primary that does not fit.
   (random) => [
     at(0, { do: 'policy', effects: random.pick(['off', 'dryRun', 'on']) }),

@@ -101,6 +101,10 @@ export class WindowsEffects {
     return outcome;
   }
 
+  get isActing(): boolean {
+    return this.#last.size > 0;
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.#last.values());
   }

@@ -1,9 +1,9 @@
 // Entries in the Windows event log (Application), for those who look there first: that the service started and ended, and
 // what is wrong. Bounded: an unquiet hour does not push other programs' entries out. The texts are ours, so the source
 // points to a message file that every Windows has, with `%1` as its message for the numbers 1 to 1000. Source: winbase.h.
-import { createKey, withKey, ACCESS } from './registry.ts';
-import { checked, type Handle, load, once, using, wide } from './win32.ts';
 import koffi from 'koffi';
+import { ACCESS, createKey, withKey } from './registry.ts';
+import { checked, type Handle, load, once, using, wide } from './win32.ts';
 
 const SOURCES = 'SYSTEM\\CurrentControlSet\\Services\\EventLog\\Application';
 const MESSAGE_FILE = '%SystemRoot%\\System32\\EventCreate.exe';

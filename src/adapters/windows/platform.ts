@@ -226,7 +226,7 @@ export class WindowsPlatform implements Platform {
       const aside = this.#readAside(rows, found);
       this.#records = await this.#readRecords(aside.devices.some(isStandbyDevice), found);
       this.#recovered('look');
-      return { interfaces: rows, ...aside, records: this.#records, ...this.#known() };
+      return { interfaces: rows, ...aside, records: this.#records, acting: this.#effects.isActing, ...this.#known() };
     } catch (error) {
       this.#failed('look', textOf(error), found);
       return null;

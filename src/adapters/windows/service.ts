@@ -14,6 +14,7 @@ import type {
   RunState,
 } from '../installation.ts';
 import { defineEventSource, removeEventSource } from './event-log.ts';
+import { isProtocolInstalled } from './protocol.ts';
 import { ACCESS, createKey, withKey } from './registry.ts';
 import {
   defineService,
@@ -111,7 +112,10 @@ export class WindowsService implements Installation {
   }
 
   query(): Promise<InstallationState> {
-    return inOurWords(() => this.#state(serviceInfo(SERVICE_NAME)));
+    return inOurWords(async () => ({
+      ...this.#state(serviceInfo(SERVICE_NAME)),
+      protocol: await isProtocolInstalled().catch(() => null),
+    }));
   }
 
   #state(info: ServiceInfo | null): InstallationState {
@@ -158,9 +162,13 @@ export class WindowsService implements Installation {
       defineService(definitionOf(before.command));
       if (before.startType !== 'auto') setStartType(SERVICE_NAME, before.startType);
       if (before.state === 'running') await startService(SERVICE_NAME, START_LIMIT_MS);
-      throw new NetkvmError('service.refused', `${error.message} What was there before is back: ${before.command}.`, {
-        cause: error,
-      });
+      throw new NetkvmError(
+        'service.refused',
+        `${error.message.replace(/\.$/, '')}. What was there before is back: ${before.command}.`,
+        {
+          cause: error,
+        },
+      );
     }
   }
 

@@ -21,6 +21,8 @@ export interface Look {
   readonly addresses: readonly { readonly ifindex: number; readonly address: string }[];
   /** Adapters whose bindings are not known are told all the same: INetCfg has not answered for long. */
   readonly withoutBindings: boolean;
+  /** An effect is under way: bindings may be changed by us. */
+  readonly acting: boolean;
 }
 
 /** The service that drives a virtio adapter. */
@@ -98,11 +100,11 @@ export class World {
   /** Takes a look. With a reason everything is told anew, without one what differs. */
   take(look: Look, reason: string | null): Observation[] {
     const out: Observation[] = [];
+    const aside = [...this.#takeProtocol(look.bindings), ...this.#takeOriginal(look.original)];
     this.#takeAdapters(look, out);
     this.#takeFunctions(functionsOf(look.devices), out);
-    this.#takeRecords(look.records, out);
+    this.#takeRecords(look, out);
     this.#takeAddresses(look.addresses, out);
-    const aside = [...this.#takeProtocol(look.bindings), ...this.#takeOriginal(look.original)];
     if (reason === null) return [...aside, ...out];
     const [adapters, functions] = [[...this.#adapters.values()], [...this.#functions.values()]];
     const [addresses, records] = [[...this.#addresses.values()], [...this.#records.values()].slice(0, 256)];
@@ -160,7 +162,14 @@ export class World {
     for (const [address, one] of listed) this.#functions.set(address, one);
   }
 
-  #takeRecords(records: readonly DriverFacts[], out: Observation[]): void {
+  /** A driver lets a VF go that is still bound as far as INetCfg knows: it is being removed, and its interface goes next. */
+  #signsOf(known: DriverFacts | undefined, now: DriverFacts, acting: boolean): Observation[] {
+    const vf = known?.hasVf === true && !now.hasVf ? this.#adapters.get(known.vfIfIndex) : undefined;
+    if (vf?.pci == null || acting || this.#installed === false || vf.protocols?.[FAILOVER_PROTOCOL] === false) return [];
+    return [{ type: 'departure.signalled', data: { address: vf.pci, sign: 'unbound' } }];
+  }
+
+  #takeRecords({ records, acting }: Look, out: Observation[]): void {
     const listed = firstRecords(records);
     for (const mac of this.#records.keys()) {
       if (listed.has(mac)) continue;
@@ -170,8 +179,8 @@ export class World {
     for (const [mac, record] of listed) {
       if (record.hasVf && record.virtio && !this.#adapters.has(record.vfIfIndex)) continue;
       if (same(this.#records.get(mac), record)) continue;
+      out.push(...this.#signsOf(this.#records.get(mac), record, acting), { type: 'driver.facts', data: record });
       this.#records.set(mac, record);
-      out.push({ type: 'driver.facts', data: record });
     }
   }
 

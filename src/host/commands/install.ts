@@ -4,7 +4,7 @@ import { realpathSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import type { Change, Installation, InstallationState, Program } from '../../adapters/installation.ts';
+import type { Change, Installation, InstallationState, OriginalState, Program } from '../../adapters/installation.ts';
 import { EXIT, NetkvmError } from '../../events/errors.ts';
 import type { Arguments, Io, Run } from '../command.ts';
 import { defaultFile, loadConfig } from '../config.ts';
@@ -47,21 +47,26 @@ const open = async (asking = false): Promise<Installation> => {
   }
 };
 
-const originalLine = ({ original }: InstallationState): string => {
-  if (!original) return '';
+/** What stands beside the service on Windows. */
+const besideLines = ({ original, protocol }: InstallationState): string => {
+  const words = protocol === null ? 'nobody can say whether it is installed' : protocol ? 'installed' : 'not installed';
+  return (protocol === undefined ? '' : `the protocol VIOPROT: ${words}\n`) + originalLine(original ?? null);
+};
+const originalLine = (original: OriginalState | null): string => {
+  if (original === null) return '';
   const { name, state, startType, takenOver } = original;
   return `the original service ${name}: ${state}, ${startType}${takenOver ? ', taken over' : ''}\n`;
 };
 
 const lineOf = (state: InstallationState): string => {
   const { installed, definition, current, enabled, pid, restarts, text } = state;
-  if (installed === 'no') return `The service is not installed.\n${originalLine(state)}`;
+  if (installed === 'no') return `The service is not installed.\n${besideLines(state)}`;
   const parts = [
     `${definition}${installed === 'package' ? ', of a package' : current ? '' : ', not what `netkvm install` would write now'}`,
     enabled ? 'starts with the system' : 'does not start with the system',
     `${state.state}${pid === null ? '' : ` as pid ${pid}`}${restarts > 0 ? `, restarted ${restarts} times` : ''}`,
   ];
-  return `${parts.join('\n')}\n${text === null ? '' : `${text}\n`}${originalLine(state)}`;
+  return `${parts.join('\n')}\n${text === null ? '' : `${text}\n`}${besideLines(state)}`;
 };
 
 const tell = (args: Arguments, io: Io, changes: readonly Change[], state: InstallationState): void => {
@@ -78,11 +83,27 @@ const install: Run = async (args, io) => {
   mustBeRoot();
   const installation = await open();
   const takeOver = args.flag('take-over');
-  if (takeOver && process.platform !== 'win32')
-    throw new NetkvmError('usage.command', '--take-over is for Windows, where the driver package has a service of its own');
+  const inf = args.text('protocol');
+  if ((takeOver || inf !== undefined) && process.platform !== 'win32')
+    throw new NetkvmError('usage.command', '--take-over and --protocol are for Windows, where the driver package has both');
+  // It brings the original service along, which may be running from then on.
+  const protocol = inf === undefined ? null : await (await protocolOf()).installProtocol(inf);
   const changes = await installation.install({ takeOver });
+  if (protocol?.changed) changes.unshift('installed VIOPROT');
   tell(args, io, changes, await installation.query());
-  return EXIT.done;
+  return protocol?.rebootRequired ? EXIT.rebootRequired : EXIT.done;
+};
+
+const protocolOf = () => import('../../adapters/windows/protocol.ts');
+
+/** The protocol, then its INF files: one that is still in use stays in the store. */
+const removeProtocol = async (changes: Change[]) => {
+  const windows = await protocolOf();
+  const change = await windows.removeProtocol();
+  if (change.changed) changes.push('removed VIOPROT');
+  for (const { name, error } of windows.removeProtocolInfs())
+    changes.push(error === 0 ? `removed ${name}` : `could not remove ${name}: error ${error}`);
+  return change;
 };
 
 /** `netkvm restore` with the service stopped: as a command line of its own, so that both say and do the same. */
@@ -95,12 +116,14 @@ const giveBack = async (io: Io): Promise<void> => {
 // Stopped first, or the service would soon do again what is being taken back.
 const uninstall: Run = async (args, io) => {
   mustBeRoot();
+  if (args.flag('protocol') && process.platform !== 'win32') throw new NetkvmError('usage.command', '--protocol is for Windows');
   const installation = await open();
   const changes = [...(await installation.stop())];
   await giveBack(io);
   changes.push(...(await installation.remove()));
+  const protocol = args.flag('protocol') ? await removeProtocol(changes) : null;
   tell(args, io, changes, await installation.query());
-  return EXIT.done;
+  return protocol?.rebootRequired ? EXIT.rebootRequired : EXIT.done;
 };
 
 const query: Run = async (args, io) => {

@@ -5,7 +5,7 @@ import { EXIT, NetkvmError, ORIGINAL_EXIT } from '../../events/errors.ts';
 import type { Io, Run } from '../command.ts';
 import { ParameterSession, PLAIN } from '../parameters/orders.ts';
 import { NO_DEVICES } from '../parameters/text.ts';
-import { isQuestion, usageText, type Verb, VERB_NAMES, verbHelp, VERBS } from '../parameters/words.ts';
+import { isQuestion, showText, usageText, type Verb, VERB_NAMES, verbHelp, VERBS } from '../parameters/words.ts';
 import { systemParameters } from '../platforms.ts';
 import { tellingOf } from './parameters.ts';
 
@@ -58,7 +58,7 @@ const perform = async (verb: Verb, given: readonly string[], io: Io): Promise<nu
 export const run: Run = async ({ positionals }, io) => {
   const verb = verbOf(positionals);
   if (verb === null) {
-    io.stdout.write(usageText());
+    io.stdout.write(positionals[0]?.toLowerCase() === 'show' ? showText() : usageText());
     return EXIT.done;
   }
   const given = argumentsOf(verb, positionals);

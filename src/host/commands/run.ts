@@ -178,6 +178,8 @@ export const runService = async (args: Arguments, options: RunOptions = {}): Pro
     level: settings.logLevel,
     ...(asJson === undefined ? {} : { json: asJson }),
     ...(options.also === undefined ? {} : { also: options.also }),
+    // A Windows service has no standard output: the number may soon mean another file.
+    ...(options.told === undefined ? {} : { destination: () => {} }),
   });
   const { platform, policy } = await (options.choose ?? choosePlatform)(args, configuration);
   // Before the log is opened: a signal that comes while it is read ends the service as cleanly as any other.

@@ -1,7 +1,7 @@
 // Carries out what the parameter commands ask for, on the store of this system. Devices are named by index, MAC, name or
 // instance id; an index that was shown once must still mean the same device. Before an MTU or a MAC is written it is held
 // against the other device of the pair: a pair whose members disagree is none any more.
-import type { Parameter, ParameterStore } from '../../adapters/parameters.ts';
+import type { Parameter, ParameterDevice, ParameterStore } from '../../adapters/parameters.ts';
 import { EXIT, NetkvmError } from '../../events/errors.ts';
 import { parseMac } from '../../events/mac.ts';
 import { didYouMean } from '../nearest.ts';
@@ -40,6 +40,13 @@ export interface Answer {
 export interface Telling {
   readonly out: (text: string) => void;
   readonly warn: (text: string) => void;
+  /** Something was changed: for the log, where a service keeps one. */
+  readonly changed?: (change: Noted) => Promise<void>;
+}
+export interface Noted {
+  readonly command: 'setParameter' | 'restartDevice';
+  readonly device: ParameterDevice;
+  readonly what: string;
 }
 interface Change {
   readonly device: Indexed;
@@ -144,7 +151,7 @@ export class ParameterSession {
     const peers = peersOf(device, all);
     if (manner.both) for (const peer of peers) changes.push(await this.#likewise(peer, changes[0]!, typed));
     else if (!manner.force) mustAgree(changes[0]!, peers);
-    for (const change of changes) await this.#store.write(change.device.device, change.parameter, change.value);
+    for (const change of changes) await this.#write(change, telling);
     const written = changes.map((change) => ({
       device: deviceDocument(change.device),
       parameter: change.parameter.name,
@@ -163,6 +170,12 @@ export class ParameterSession {
     };
   }
 
+  async #write({ device: { device }, parameter, value }: Change, telling: Telling): Promise<void> {
+    await this.#store.write(device, parameter, value);
+    const what = `${parameter.name} of ${device.name}: ${valueOf(parameter) ?? 'nothing'} → ${value ?? 'nothing'}`;
+    await telling.changed?.({ command: 'setParameter', device, what });
+  }
+
   /** The same for the other device of the pair. */
   async #likewise(peer: Indexed, { parameter: { name, bears } }: Change, typed: string): Promise<Change> {
     const own = await this.parameters(peer);
@@ -171,7 +184,7 @@ export class ParameterSession {
     return { device: peer, parameter, value: normalised(parameter, typed) };
   }
 
-  async #restart(devices: readonly Indexed[], { out }: Telling): Promise<Answer> {
+  async #restart(devices: readonly Indexed[], { out, changed }: Telling): Promise<Answer> {
     let exit: number = EXIT.done;
     for (const { index, device } of devices) {
       out(`Restarting device ${index}... `);
@@ -181,6 +194,7 @@ export class ParameterSession {
       });
       out(outcome === 'done' ? 'done.\n' : 'reboot required.\n');
       if (outcome === 'rebootRequired') exit = EXIT.rebootRequired;
+      await changed?.({ command: 'restartDevice', device, what: `${device.name} (${device.id}): ${outcome}` });
     }
     return { exit, document: { restarted: devices.map(deviceDocument), rebootRequired: exit === EXIT.rebootRequired } };
   }

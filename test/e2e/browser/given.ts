@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import axe from 'axe-core';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect } from 'vitest';
 import type { InspectorDocument } from '../../../src/host/inspector/document.ts';
@@ -97,4 +98,16 @@ export const position = async (page: Page): Promise<number> =>
 
 export const expectPosition = async (page: Page, at: number): Promise<void> => {
   await expect.poll(() => position(page), { interval: 5 }).toBe(at);
+};
+
+/** Violations of the rules that axe knows (WCAG 2.2 A and AA, and good practice), one line each. */
+export const violations = async (page: Page): Promise<string[]> => {
+  await page.evaluate(axe.source);
+  const found = (await page.evaluate('axe.run()')) as {
+    violations: { id: string; nodes: { html: string; failureSummary?: string }[] }[];
+  };
+  return found.violations.map(
+    ({ id, nodes }) =>
+      `${id}: ${nodes.map(({ html, failureSummary }) => `${html.slice(0, 120)} ${failureSummary ?? ''}`).join('\n')}`,
+  );
 };

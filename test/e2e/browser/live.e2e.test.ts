@@ -14,7 +14,7 @@ import { subjectOfFile, subjectOfLog } from '../../../src/host/inspector/subject
 import { MAC } from '../../given.ts';
 import { recorded } from '../../inspector.given.ts';
 import { cleanUp, folder, MIGRATION, Running, until } from '../../unit/service.given.ts';
-import { keepScreenshot, position, pulsedEdges, screen } from './given.ts';
+import { keepScreenshot, position, pulsedEdges, screen, violations } from './given.ts';
 
 const { open } = screen();
 const inspectors: Inspector[] = [];
@@ -130,6 +130,7 @@ describe('the xstate protocol', () => {
     const box = await page.locator('[data-state=".green"] rect').boundingBox();
     expect(box?.height).toBeGreaterThan(20);
     await keepScreenshot(page, 'actor');
+    expect(await violations(page)).toEqual([]);
     await page.locator('.happenings button').first().click();
     await page.locator('[data-state=".red"][data-active]').waitFor();
     expect(await pulsedEdges(page)).toEqual([]);

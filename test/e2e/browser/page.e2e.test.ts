@@ -1,7 +1,5 @@
 // The self-contained page in a real Chromium: what is lit is what the fold says, it can be used without a mouse and without
 // eyes, ten thousand events are no burden, and nothing in a log is more than text.
-import axe from 'axe-core';
-import type { Page } from 'playwright-core';
 import { describe, expect, test } from 'vitest';
 import { activeStates } from '../../../src/machines/chart-graph.ts';
 import { momentAt } from '../../../src/host/inspector/page/moment.ts';
@@ -11,22 +9,10 @@ import { Guest } from '../../../src/machines/guest.ts';
 import { STEPS } from '../../../replay/timeline/document.ts';
 import { MAC } from '../../given.ts';
 import { documentOf, HOSTILE, hostileLog, longLog, metered, migrated, recorded, RECORDING_NAMES } from '../../inspector.given.ts';
-import { expectPosition, isFull, keepScreenshot, litStates, position, pulsedEdges, screen } from './given.ts';
+import { expectPosition, isFull, keepScreenshot, litStates, position, pulsedEdges, screen, violations } from './given.ts';
 
 const { openFile } = screen();
 const STEPPED = isFull ? RECORDING_NAMES : ['b-migration.jsonl', 'j-no-failover-userspace-bond.jsonl'];
-
-/** Violations of the rules that axe knows (WCAG 2.2 A and AA, and good practice), one line each. */
-const violations = async (page: Page): Promise<string[]> => {
-  await page.evaluate(axe.source);
-  const found = (await page.evaluate('axe.run()')) as {
-    violations: { id: string; nodes: { html: string; failureSummary?: string }[] }[];
-  };
-  return found.violations.map(
-    ({ id, nodes }) =>
-      `${id}: ${nodes.map(({ html, failureSummary }) => `${html.slice(0, 120)} ${failureSummary ?? ''}`).join('\n')}`,
-  );
-};
 
 describe('stepping', () => {
   test.each(STEPPED)('through %s lights what the fold says, at every event', async (name) => {

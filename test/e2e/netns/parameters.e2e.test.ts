@@ -89,6 +89,32 @@ describe.skipIf(why !== null)(`parameters on Linux${skipped(why)}`, () => {
     expect(stderr).toMatch(/^netkvm: mtu 1400: EPERM.* \[parameter.notPermitted\]/);
   });
 
+  test('a running service records what was changed, and by whom', () => {
+    const { stdout } = inside(`
+      netkvm run --observe --state-dir "$PWD/state" >/dev/null 2>&1 & service=$!
+      for i in 1 2 3 4 5 6 7 8 9 10; do [ -S state/control.sock ] && break; sleep 0.3; done
+      netkvm setparam w0 txQueue 77 --state-dir "$PWD/state"; echo $?
+      kill $service; wait $service
+      netkvm log export --state-dir "$PWD/state" | grep setParameter`);
+    expect(stdout).toMatch(/^0\n.*"command":"setParameter".*"what":"txQueue of w0: 1000 → 77"/);
+    expect(stdout).toContain('"by":"netkvm, uid 0"');
+  });
+
+  test('under the original’s name: its lines, 87 with the help, and a question that changes nothing', () => {
+    const { stdout, stderr } = inside(`
+      co() { '${process.execPath}' '${NETKVM.replace('netkvm.mjs', 'netkvmco.mjs')}' "$@"; }
+      co setparam idx=0 param=txQueue value=9 more words; echo $?
+      co getparam 0 TXQUEUE; co setparam 0 txQueue x | head -2; co setparam 0 txQueue x >/dev/null 2>&1; echo $?
+      co getparam 99 mtu | head -1; co setparam 0 txQueue ? | head -2; co show devices | grep -c MAC:
+      co; co show; co show nothing | head -1; echo $?`);
+    expect(stdout).toMatch(
+      /^0\nTXQUEUE = 9\n\nUsage: setparam .*\n87\nDevice index is out of range\.\n\nUsage: setparam .*\n0\nCommands:\n\trestart/,
+    );
+    expect(stdout.split('Commands:')).toHaveLength(2);
+    expect(stdout.split('possible values:')).toHaveLength(3);
+    expect(stderr).toContain('netkvmco: txQueue: "x" is not a whole number');
+  });
+
   test('a dump puts back what was changed, through a file and through a pipe', () => {
     const { stdout, stderr, status } = inside(`
       netkvm dump >before.txt

@@ -55,7 +55,7 @@ export const matrixPage = (verdicts: Readonly<Record<string, Verdict>>): string 
     [
       '# The service in real guests',
       '<!-- Written by `npm run test:qemu -- --full`. -->',
-      `${madeWhen(Object.values(verdicts))}, ${host}. After each case the fold equals what the guest’s \`ip\` and sysfs say, the host reaches the guest over IPv4 and IPv6, \`netkvm log verify\` is clean, and \`netkvm replay\` of the log pulled out of the guest has no divergence. In the columns “killed” the service gets SIGKILL in the middle and is started again.`,
+      `${madeWhen(Object.values(verdicts))}, ${host}. After each case the fold equals what the guest’s \`ip\` and sysfs say, the host reaches the guest over IPv4 and IPv6, \`netkvm log verify\` is clean, and \`netkvm replay\` of the log pulled out of the guest has no divergence. In the columns “killed” the service gets SIGKILL in the middle and is started again. What has no entry was not run.`,
       table.join('\n'),
       others.join('\n'),
     ].join('\n\n') + '\n'

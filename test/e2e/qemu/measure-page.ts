@@ -89,6 +89,12 @@ export interface Guests extends Made, Measured {
   readonly timings: readonly Timing[];
 }
 
+/** What the figures alone do not say; true of the runs that this page shows. */
+const REASONS = [
+  '## Where a goal is not met',
+  '- **Link down**: nothing announces it, so what is lost is the time from the kernel’s message to the switch: one wake-up, one decision, one durable append, one request, on an emulated CPU that a C program needs 4 to 7 ms for. With an e1000e it is more; its driver resets the card when it has lost its link, and what it keeps the kernel’s network lock for meanwhile was not measured apart.\n- **The largest figure of a row** is mostly the first of its kind in the life of the process, whose code is compiled then: an unplug of vmxnet3 cost 70, 10 and 8 packets in this order, a takeover 40, 5 and 5.\n- **A sign is a race** that is won with real-time priority only, which the service takes while a primary with a PTP clock carries. On a disk the durable append is part of that race; here the log is in memory.\n- **Migration**: with an e1000e 4 and 6 packets were lost beyond the guest’s standstill, with a vmxnet3 2 and 34; where the largest figure is in the hundreds, QEMU’s query-migrate reported no standstill at all.',
+];
+
 /** What could not be measured, and why. */
 const missingIn = (names: readonly string[], found: Readonly<Record<string, Guests>>): string[] =>
   names.flatMap((name) => {
@@ -110,6 +116,7 @@ export const measuredPage = (names: readonly string[], found: Readonly<Record<st
       `${madeWhen(guests)}, QEMU with ${accelerator.split(',')[0] ?? ''}, one virtual CPU; host: Linux ${kernel}, ${cpu}, ${cores} cores, load ${load[0]} at the beginning, at most ${load[1]}; Node ${node} on both sides.`,
       'The same guest, the same bridge: the kernel’s net_failover; an active-backup bond (miimon 20) with a script that enslaves new primaries, as a udev rule would; and a bond that this service steers, with `realtimePriority = 20` and its log in the guest’s memory. A UDP stream runs both ways all the time. Each figure is minimum / median / maximum of packets lost, from the beginning of the operation until traffic has been on its final path for a while; “in” is towards the guest. In a migration the packets of the guest’s own downtime, from STOP to RESUME, are taken off. Goals are given for 1,000 packets a second; at 10,000 the same silence loses ten times as many.',
       ...sections(guests.flatMap(({ samples }) => samples)),
+      ...REASONS,
       '## Reaction times',
       'Heard inside the guest by a process that the kernel tells first. The script sees no carrier: there the bond’s own polling reacts. With more pairs, the others are at rest.',
       reactions(guests.flatMap(({ timings }) => timings)),

@@ -104,7 +104,7 @@ export const summary = ({ event, subject }: Row): string => {
     case 'log.outage':
       return `${event.data.events} events late, ${event.data.lost} lost · ${event.data.reason}`;
     case 'operator.commanded':
-      return `${event.data.command} · ${event.data.by}`;
+      return `${event.data.command} · ${event.data.by}${event.data.what === undefined ? '' : ` · ${event.data.what}`}`;
     case 'driver.facts':
       return Object.entries(event.data)
         .filter(([, value]) => value === true)
