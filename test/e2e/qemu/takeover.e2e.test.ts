@@ -43,12 +43,12 @@ const standing = async (guest: Guest): Promise<string[]> => {
     .map((line) => (line.includes('fe80') ? line.replace(' nodad', '') : line).trim())
     .toSorted();
 };
-/** The kernel is still looking for duplicates of the guest's own addresses. */
+/** The kernel brings a link up, gives it an address of its own and looks for duplicates, all a moment later. */
 const settled = (guest: Guest): Promise<unknown> =>
   until(
-    'no address is tentative',
+    'the standby is up, with its own address, and no address is tentative',
     () =>
-      guest.sh(`! ${IP} addr | grep tentative`).then(
+      guest.sh(`${IP} -br link show eth0 | grep -w UP && ${IP} addr show eth0 | grep fe80 && ! ${IP} addr | grep tentative`).then(
         () => true,
         () => null,
       ),
