@@ -43,7 +43,8 @@ export class RemoteLog implements EventLog {
   readonly #channel = new MessageChannel();
   readonly #port;
   readonly #answered = new Int32Array(new SharedArrayBuffer(4));
-  readonly #waiting = new Set<() => void>();
+  /** Followers, each with the number of the event that it waits for. */
+  readonly #waiting = new Map<() => void, number>();
   readonly #lock: WriterLock | null;
   /** What the writer knows without asking; null after an append that was not answered. */
   #ends: Ends | null = null;
@@ -70,7 +71,7 @@ export class RemoteLog implements EventLog {
     this.#worker.unref();
     this.#port = questions.port1;
     this.#port.unref();
-    this.#channel.port1.on('message', () => this.#wake());
+    this.#channel.port1.on('message', (seq: number) => this.#wake(seq));
     this.#channel.port1.unref();
   }
 
@@ -119,7 +120,7 @@ export class RemoteLog implements EventLog {
   async *follow(from: number, signal: AbortSignal): AsyncGenerator<RecordedEvent> {
     let next = from;
     while (this.#open && !signal.aborted) {
-      const news = this.#news(signal);
+      const news = this.#news(next, signal);
       for (const event of this.#pagesNow(next)) {
         yield event;
         if (signal.aborted || !this.#open) return;
@@ -211,12 +212,13 @@ export class RemoteLog implements EventLog {
     }
   }
 
-  #wake(): void {
-    for (const wake of this.#waiting) wake();
+  /** News of event `seq` are none to a follower that has it: a look costs two questions, and every event is told of. */
+  #wake(seq = Infinity): void {
+    for (const [wake, next] of this.#waiting) if (seq >= next) wake();
   }
 
-  /** New events (of any process), the time to look, or the end. */
-  #news(signal: AbortSignal): Promise<void> {
+  /** Event `next` or a later one (of any process), the time to look, or the end. */
+  #news(next: number, signal: AbortSignal): Promise<void> {
     if (!this.#watches) {
       this.#watches = true;
       this.#port.postMessage({ watch: this.head() } satisfies Asked);
@@ -230,7 +232,7 @@ export class RemoteLog implements EventLog {
       };
       const timer = setTimeout(done, LOOK_MS);
       signal.addEventListener('abort', done, { once: true });
-      this.#waiting.add(done);
+      this.#waiting.set(done, next);
     });
   }
 
