@@ -54,7 +54,7 @@ export default defineConfig({
           name: 'wine',
           include: ['test/e2e/wine/**/*.e2e.test.ts'],
           globalSetup: 'test/e2e/wine/setup.ts',
-          // All share one prefix, and its drivers.
+          // All have one place for their prefixes, each file a new one.
           fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 120_000,

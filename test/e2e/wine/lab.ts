@@ -172,7 +172,7 @@ export class Wine {
     this.#holder = holder;
   }
 
-  /** Makes the prefix where it is missing, and begins its session. `prepare` comes first. */
+  /** Makes the prefix anew, and begins its session. `prepare` comes first. */
   static async start(prefix = join(LAB, 'prefix')): Promise<Wine> {
     const holder = spawn(
       'unshare',
@@ -186,14 +186,14 @@ export class Wine {
       holder.once('exit', () => reject(new Error('no network namespace')));
     });
     const wine = new Wine(prefix, holder);
-    if (!existsSync(join(prefix, 'system.reg'))) {
-      // The first session of a new prefix cannot start drivers of ours.
-      wine.#sync('wineboot', ['-i']);
-      // Windows gives a service 30 s to report; Wine 10, which a busy machine needs for Node alone.
-      const control = 'HKLM\\SYSTEM\\CurrentControlSet\\Control';
-      wine.#sync('wine', ['reg', 'add', control, '/v', 'ServicesPipeTimeout', '/d', '60000', '/f']);
-      wine.#server('-k');
-    }
+    // Nothing of another file's tests.
+    rmSync(prefix, { recursive: true, force: true });
+    // The first session of a new prefix cannot start drivers of ours.
+    wine.#sync('wineboot', ['-i']);
+    // Windows gives a service 30 s to report; Wine 10, which a busy machine needs for Node alone.
+    const control = 'HKLM\\SYSTEM\\CurrentControlSet\\Control';
+    wine.#sync('wine', ['reg', 'add', control, '/v', 'ServicesPipeTimeout', '/d', '60000', '/f']);
+    wine.#server('-k');
     for (const name of readdirSync(BIN).filter((file) => /\.(dll|sys)$/.test(file)))
       copyFileSync(join(BIN, name), join(prefix, SYSTEM32, name.endsWith('.sys') ? `drivers/${name}` : name));
     wine.#server('-p');
@@ -207,6 +207,8 @@ export class Wine {
       WINEARCH: 'win64',
       WINEDEBUG: '-all',
       WINEDLLOVERRIDES: OVERRIDES,
+      // What Wine takes the bytes of a command line for.
+      LC_ALL: 'C.UTF-8',
     };
     // Node's own variables are meant for the Node that runs the tests.
     const none = { DISPLAY: undefined, WAYLAND_DISPLAY: undefined, NODE_OPTIONS: undefined, VITEST: undefined };

@@ -2,7 +2,7 @@
 // stand-in for the driver package's service, which is taken over when asked, and given back.
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { BIN, missing, Wine } from './lab.ts';
 
 const lacks = missing();
@@ -67,6 +67,8 @@ describe.skipIf(lacks !== null)('the service', () => {
     expect(readFileSync(wine.path('windows/system32/netkvmps.exe'))).toEqual(before);
     await wine.run('sc', ['stop', 'netkvmp']);
     await wine.run('sc', ['delete', 'netkvmp']);
+    // A service that was deleted is there until its process has ended.
+    await vi.waitFor(async () => expect((await query())['original']).toBeNull(), { timeout: 30_000, interval: 500 });
   });
 
   test('is gone after that', async () => {
