@@ -15,6 +15,7 @@ import { Story } from '../../src/machines/story.ts';
 import { startStandIn, type StandIn } from '../kurrentdb/stand-in.ts';
 import { IDENTITY, inFolder } from './files.ts';
 import { alternate, compare, type Measurement, quantile, type Row } from './measure.ts';
+import { nobody } from './world.ts';
 
 const MAC = '52:54:00:11:22:33';
 const [BOND, STANDBY, PRIMARY] = [1, 2, 3];
@@ -27,25 +28,7 @@ const clocks = (): Clocks => {
 
 const adapter = (ifindex: number, name: string, own: Partial<Adapter>): Happening => ({
   type: 'adapter.appeared',
-  data: {
-    ifindex,
-    name,
-    mac: MAC,
-    permMac: null,
-    bus: null,
-    device: null,
-    pci: null,
-    driver: null,
-    mtu: 1500,
-    up: true,
-    carrier: true,
-    master: null,
-    kind: null,
-    bond: null,
-    slave: null,
-    protocols: null,
-    ...own,
-  },
+  data: { ...nobody, ifindex, name, mac: MAC, ...own },
 });
 const bonded = (active: boolean) => ({ master: BOND, slave: { active, miiUp: true } });
 const carrier = (on: boolean): Happening => ({ type: 'adapter.changed', data: { ifindex: PRIMARY, changed: { carrier: on } } });

@@ -6,7 +6,8 @@ import type { Foldable } from '../../src/events/envelope.ts';
 import { Guest } from '../../src/machines/guest.ts';
 import { defaultPolicy } from '../../src/machines/policy.ts';
 
-const nobody: Omit<Adapter, 'ifindex' | 'name'> = {
+/** An adapter of which nothing is known that matters here. */
+export const nobody: Omit<Adapter, 'ifindex' | 'name'> = {
   mac: null,
   permMac: null,
   bus: null,
