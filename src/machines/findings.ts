@@ -145,7 +145,9 @@ export class Findings {
     this.#noteEvent(event, guest, place);
     for (const pair of step.touched) this.#notePair(pair, guest, place);
     for (const clue of this.#clues.note(event, step.touched, guest, place)) this.#follow(clue, place);
-    if (step.hosted.length > 0) for (const clue of hostedClues(event, step.hosted)) this.#follow(clue, place);
+    // What QEMU says may change nothing of a pair, and be worth knowing.
+    if (step.hosted.length > 0 || event.type === 'monitor.event')
+      for (const clue of hostedClues(event, step.hosted)) this.#follow(clue, place);
     if (MOVES_FUNCTIONS.has(event.type)) this.#orphans(guest, place);
   }
 

@@ -3,6 +3,7 @@
 // out: each mutant would cost minutes.
 const EVENTS = [
   'unit/events.unit',
+  'unit/channel.unit',
   'unit/recording.format.unit',
   'unit/log.verify.unit',
   'unit/recording.pseudonyms.unit',
@@ -26,7 +27,10 @@ const MACHINES = [
   'unit/pair.owed.unit',
   'unit/pair.netkvm.unit',
   'unit/pair.duties.unit',
+  'unit/hosted.chart.unit',
+  'unit/hosted.found.unit',
   'unit/hosted.unit',
+  'property/hosted.property',
   'unit/log.verify.unit',
   'unit/captures.unit',
   'unit/docs.unit',
