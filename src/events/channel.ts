@@ -35,7 +35,7 @@ export const channelLine = (message: HostSays | GuestSays): string =>
   `${JSON.stringify({ netkvm: CHANNEL_VERSION, ...message })}\n`;
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
-const PairState = Type.Object({ ...GuestWordSchema.properties, pair: Type.String() }, { additionalProperties: false });
+const PairState = Type.Object({ ...GuestWordSchema.properties, pair: Type.String() });
 let pairState: ReturnType<typeof Compile<typeof PairState>> | undefined;
 
 type JsonObject = Readonly<Record<string, unknown>>;
@@ -43,9 +43,9 @@ type JsonObject = Readonly<Record<string, unknown>>;
 const objectIn = (line: Uint8Array): JsonObject | null => {
   if (line.length > CHANNEL_LINE_BYTES) return null;
   try {
-    const value: unknown = JSON.parse(utf8.decode(line));
-    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
-    return isObject && (value as JsonObject)['netkvm'] === CHANNEL_VERSION ? (value as JsonObject) : null;
+    // Nothing but an object has such a field.
+    const value = JSON.parse(utf8.decode(line)) as JsonObject | null;
+    return value?.['netkvm'] === CHANNEL_VERSION ? value : null;
   } catch {
     return null;
   }
@@ -68,6 +68,17 @@ export const hostSays = (line: Uint8Array): HostSays | null => {
   return word === undefined || about === null ? null : { say: word, ...about };
 };
 
+/** A newer guest may say more of a pair. */
+const understood = ({ pair, version, stage, datapath, primary, episode, findings }: GuestWord & { pair: string }) => ({
+  pair,
+  version,
+  stage,
+  datapath,
+  primary,
+  episode,
+  findings,
+});
+
 /** A line of the guest, without its newline; null for what is not understood. Never throws. */
 export const guestSays = (line: Uint8Array): GuestSays | null => {
   const message = objectIn(line);
@@ -80,5 +91,5 @@ export const guestSays = (line: Uint8Array): GuestSays | null => {
   if (say !== 'state' || !Array.isArray(pairs)) return null;
   const known = (pairState ??= Compile(PairState));
   const told = pairs.slice(0, PAIRS_MAX).filter((one): one is GuestWord & { pair: string } => known.Check(one));
-  return { say, pairs: told };
+  return { say, pairs: told.map(understood) };
 };

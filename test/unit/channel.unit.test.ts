@@ -9,7 +9,15 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { Channel } from '../../src/adapters/hypervisor/channel.ts';
 import { linuxPort } from '../../src/adapters/linux/virtio-port.ts';
 import type { Observation } from '../../src/events/catalogue.ts';
-import { CHANNEL_LINE_BYTES, channelLine, guestSays, hostSays, type GuestSays, type HostSays } from '../../src/events/channel.ts';
+import {
+  CHANNEL_LINE_BYTES,
+  CHANNEL_NAME,
+  channelLine,
+  guestSays,
+  hostSays,
+  type GuestSays,
+  type HostSays,
+} from '../../src/events/channel.ts';
 
 const MAC = '52:54:00:11:22:33';
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text.trimEnd());
@@ -41,6 +49,10 @@ describe('the lines', () => {
     '{"netkvm":1,"say":"reboot"}',
     '{"netkvm":1,"say":"prepare","pair":"x","episode":"b"}',
     `{"netkvm":1,"say":"prepare","pair":"${MAC}","episode":"a b"}`,
+    `{"netkvm":1,"say":"prepare","pair":"${MAC}","episode":7}`,
+    `{"netkvm":1,"say":"reboot","pair":"${MAC}","episode":"b"}`,
+    '{"netkvm":1,"say":"prepared","pair":"x","episode":"b"}',
+    '{"netkvm":1,"say":"other","pairs":[]}',
     '[]',
     'null',
     '',
@@ -53,6 +65,23 @@ describe('the lines', () => {
   test('a pair of the guest that is not one is left out, the others stay', () => {
     const line = JSON.stringify({ netkvm: 1, say: 'state', pairs: [{ pair: 7 }, STATE.say === 'state' ? STATE.pairs[0] : null] });
     expect(guestSays(bytes(line))).toEqual(STATE);
+  });
+
+  const state = (pairs: readonly unknown[]): Uint8Array => bytes(JSON.stringify({ netkvm: 1, say: 'state', pairs }));
+  const [pair] = STATE.say === 'state' ? STATE.pairs : [];
+  test('of a pair nothing is taken that is not known, and no seventeenth', () => {
+    expect(guestSays(state([{ ...pair, more: 1 }]))).toEqual(STATE);
+    expect(guestSays(state(Array(17).fill(pair)))).toEqual({ say: 'state', pairs: Array(16).fill(pair) });
+  });
+
+  test('a line may have so many bytes, and must be UTF-8; a reason is cut', () => {
+    const hello = '{"netkvm":1,"say":"hello","more":""}';
+    const longest = hello.replace('""', `"${'x'.repeat(CHANNEL_LINE_BYTES - hello.length)}"`);
+    expect(hostSays(bytes(longest))).toEqual({ say: 'hello' });
+    expect(hostSays(bytes(longest.replace('xx', 'xxx')))).toBeNull();
+    expect(hostSays(Uint8Array.of(...bytes(hello.slice(0, -2)), 0xff, ...bytes('"}')))).toBeNull();
+    const refused = { say: 'refused', pair: MAC, episode: 'b-1', reason: 'x'.repeat(1025) } as const;
+    expect(guestSays(bytes(channelLine(refused)))).toEqual({ ...refused, reason: 'x'.repeat(1024) });
   });
 
   test('nothing that comes in throws, whatever it is', () => {
@@ -76,7 +105,8 @@ describe('the lines', () => {
 });
 
 test('a port without udev is found by the name in sysfs', () => {
-  expect(linuxPort('org.netkvm.failover.0', '/nowhere', '/nowhere')).toBeNull();
+  expect(CHANNEL_NAME).toBe('org.netkvm.failover.0');
+  expect(linuxPort(CHANNEL_NAME, '/nowhere', '/nowhere')).toBeNull();
 });
 
 describe('the hypervisor’s end', () => {
