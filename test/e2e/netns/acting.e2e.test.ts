@@ -248,6 +248,24 @@ describe.skipIf(why !== null)(`effects in a network namespace${skipped(why)}`, (
     expect((await ask('192.0.2.1')).reason ?? '').not.toContain('nobody answers');
   });
 
+  test('the standby itself is asked, also where another link has the better routes', async () => {
+    const guest = new Guest();
+    standing(guest);
+    execFileSync('ip', ['-n', `${guest.name}-w`, 'addr', 'add', '192.0.2.1/32', 'dev', 'w0']);
+    guest.ip('link', 'add', 'v2', 'type', 'veth', 'peer', 'name', 'v3');
+    guest.ip('link', 'set', 'v3', 'up');
+    guest.ip('link', 'set', 'v2', 'up');
+    guest.ip('addr', 'add', '10.77.0.3/25', 'dev', 'v2');
+    guest.ip('route', 'add', 'default', 'via', '10.77.0.1', 'dev', 'v2', 'metric', '5');
+    expect(guest.ip('route', 'get', '10.77.0.1') + guest.ip('route', 'get', '192.0.2.1')).not.toContain('v0');
+    await guest.start();
+    const ask = (...targets: string[]): Promise<Result> =>
+      guest.order({ kind: 'takeOver', standby: 'v0', plan: { bond: 'fo112233', probe: targets, confirm_ms: 300 } });
+    expect((await ask('192.0.2.7')).reason).toContain('nobody answers over v0 as it is');
+    expect((await ask('192.0.2.1')).reason ?? '').not.toContain('nobody answers');
+    expect((await ask()).reason ?? '').not.toContain('nobody answers');
+  });
+
   test('what could not be given back is not taken over', async () => {
     const guest = new Guest();
     standing(guest);

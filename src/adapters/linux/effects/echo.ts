@@ -1,5 +1,5 @@
-// One ICMP echo after the other to a target, until one is answered: with the socket that the kernel has for that
-// (net.ipv4.ping_group_range), else with a raw one (CAP_NET_RAW). Sources: icmp(7), icmp6 in RFC 4443, linux/icmp.h.
+// One ICMP echo after the other to a target over a link, until one is answered: with the socket that the kernel has for that
+// (net.ipv4.ping_group_range), else with a raw one (CAP_NET_RAW). Sources: icmp(7), icmp6 in RFC 4443, linux/icmp.h, socket(7).
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ipBytes } from '../ip-text.ts';
 import { libc } from '../libc.ts';
@@ -10,6 +10,7 @@ const SOCK = { dgram: 2, raw: 3, nonblockCloexec: 0o4000 | 0o2000000 } as const;
 const IPPROTO = { 4: 1, 16: 58 } as const;
 const REQUEST = { 4: 8, 16: 128 } as const;
 const REPLY = { 4: 0, 16: 129 } as const;
+const [SOL_SOCKET, SO_BINDTOIFINDEX] = [1, 62];
 const MSG_DONTWAIT = 0x40;
 const LOOK_MS = 10;
 const REPEAT_MS = 500;
@@ -57,12 +58,14 @@ const isReply = (bytes: Uint8Array, size: 4 | 16, own: Uint8Array): boolean => {
 };
 
 /** Whether the target answers before `until_ms` (performance.now); null if no socket may be opened for asking. */
-export const echo = async (target: string, until_ms: number, signal: AbortSignal): Promise<boolean | null> => {
+export const echo = async (target: string, ifindex: number, until_ms: number, signal: AbortSignal): Promise<boolean | null> => {
   const ip = ipBytes(target);
   if (ip === null) return false;
   const size = ip.length === 4 ? 4 : 16;
   const fd = openSocket(size);
   if (fd === null) return null;
+  // Linux 5.0; an older one sends where its routes say.
+  libc().setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, new Uint8Array(Int32Array.of(ifindex).buffer), 4);
   const own = crypto.getRandomValues(new Uint8Array(8));
   const packet = request(size, own);
   const address = socketAddress(ip, size);

@@ -1,7 +1,8 @@
 // Does anybody answer? A takeover is kept only if the gateway, or a target of the configuration, answers over the bond. On
 // the link the kernel's own neighbour discovery asks (ARP, NDP) and says whether it was answered: that needs no socket of
 // ours and no right but CAP_NET_ADMIN. A target behind a gateway is sent an ICMP echo; where that socket may not be
-// opened, its gateway is asked instead. Sources: arp(7), rtnetlink(7), icmp(7); neigh_update in the kernel.
+// opened, its gateway is asked instead. All of it over this link: at boot the primary may have routes of its own, and better ones.
+// Sources: arp(7), rtnetlink(7), icmp(7); neigh_update and ip_route_output_key_hash_rcu in the kernel.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ERRNO } from '../libc.ts';
 import type { Conversation } from './conversation.ts';
@@ -55,10 +56,11 @@ const neighbourAnswers = async (
   return false;
 };
 
-/** How the kernel would send to this address; null if it would not. */
-const routeTo = async (conversation: Conversation, dst: string): Promise<RouteEntry | null> => {
+/** How the kernel would send to this address over this link; null if it would not. */
+const routeTo = async (conversation: Conversation, dst: string, oif: number): Promise<RouteEntry | null> => {
   const family = familyOf(dst);
-  const { answers, replies } = await conversation.ask(ask(ROUTE, { family, dst, dstLength: family === AF.inet ? 32 : 128 }));
+  const dstLength = family === AF.inet ? 32 : 128;
+  const { answers, replies } = await conversation.ask(ask(ROUTE, { family, dst, dstLength, oif }));
   if (answers[0]?.errno !== 0 && answers[0]?.errno !== ERRNO.EEXIST) return null;
   const [route] = replies.map((bytes) => readEntry(ROUTE, bytes, 0, bytes.length));
   return route ?? null;
@@ -73,10 +75,10 @@ const answersAt = async (
 ): Promise<boolean | null> => {
   if (dst.startsWith('fe80:')) return neighbourAnswers(conversation, dst, ifindex, until_ms, signal);
   while (performance.now() < until_ms && !signal.aborted) {
-    const route = await routeTo(conversation, dst);
+    const route = await routeTo(conversation, dst, ifindex);
     if (route?.oif === ifindex) {
       if (route.gateway === undefined) return neighbourAnswers(conversation, dst, ifindex, until_ms, signal);
-      const answered = await echo(dst, until_ms, signal);
+      const answered = await echo(dst, ifindex, until_ms, signal);
       return answered ?? neighbourAnswers(conversation, route.gateway, ifindex, until_ms, signal);
     }
     await sleep(LOOK_MS);
