@@ -72,7 +72,7 @@ export class Vm {
   #last = READY;
   #queue: Promise<unknown> = Promise.resolve();
   readonly #answers = new Map<number, (answer: Answer) => void>();
-  readonly #ready: Promise<void>;
+  #ready: Promise<void>;
 
   private constructor(options: VmOptions) {
     this.#options = options;
@@ -81,7 +81,11 @@ export class Vm {
     this.#process = spawn(program, words, { stdio: ['ignore', 'ignore', 'pipe'] });
     this.#process.stderr?.setEncoding('utf8').on('data', (text: string) => (this.stderr = (this.stderr + text).slice(-4096)));
     this.#gone = once(this.#process, 'close');
-    this.#ready = new Promise((resolve) => this.#answers.set(READY, () => resolve()));
+    this.#ready = this.#awaitReady();
+  }
+
+  #awaitReady(): Promise<void> {
+    return new Promise((resolve) => this.#answers.set(READY, () => resolve()));
   }
 
   /** Starts a QEMU and connects to it; the guest is not ready yet. Errors: with what QEMU wrote to standard error. */
@@ -201,6 +205,18 @@ export class Vm {
     const late = pause(limit_ms).then(() => 'not in time');
     const why = await Promise.race([this.#ready, late, this.#gone.then(() => 'QEMU has ended')]);
     if (typeof why === 'string') throw new Error(`the guest ${this.name} does not boot: ${why}\n${this.console.slice(-2000)}`);
+  }
+
+  /** The guest goes down by this command and boots again, from the same disk; resolves when it takes commands. */
+  async reboot(command: string, limit_ms = GUEST_LIMIT_MS): Promise<void> {
+    await this.execute('set-action', { reboot: 'reset' });
+    const reset = this.next('RESET', ({ guest }) => guest === true, limit_ms);
+    this.#ready = this.#awaitReady();
+    await this.guest(command);
+    await reset;
+    this.#torn = '';
+    await this.ready(limit_ms);
+    await this.execute('set-action', { reboot: 'shutdown' });
   }
 
   /** Runs a shell command in the guest; what it wrote to both outputs. Errors: when its status is not 0. */
