@@ -205,8 +205,7 @@ export class Recorder {
   #begin(error: unknown): Outage {
     const reason = textOf(error).slice(0, 4096);
     this.#lines.outage({ reason });
-    // The group is empty after its failure, so this is the number of the last event that the log took.
-    const head = this.#group.next - 1;
+    const { head } = this.#group;
     this.#outage = { since: this.#clock.now(), reason, cancel: this.#retrySoon(), backlog: [], error, head, chars: 0, late: 0 };
     return this.#outage;
   }

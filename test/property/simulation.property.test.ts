@@ -73,6 +73,16 @@ const REGRESSIONS: readonly { readonly name: string; readonly script: Script }[]
   // The bond is like one made by hand then: the address stays where it is, and is told.
   { name: 'a stray address comes when the end of the log is lost', script: taken([lost(0.5, false), stray(27_000, 'standby')]) },
   { name: 'a stray address comes when the whole log is lost', script: taken([lost(0.2, true), stray(27_000, 'standby')]) },
+  {
+    // What was queued meanwhile was counted as written: events were lost, or written twice.
+    name: 'the log does not answer when a primary leaves, and is told more in the same turn',
+    script: taken([
+      at(3000, add('primary', vf({ ptp: false }))),
+      at(20_000, { do: 'logUnanswered' }),
+      at(20_001, { do: 'remove', id: 'primary' }),
+      at(30_000, { do: 'survey' }),
+    ]),
+  },
 ];
 
 describe('what once went wrong', () => {

@@ -107,6 +107,27 @@ describe('when the log cannot be written', () => {
     expect(verdictOn(dir)).toEqual(SOUND);
   });
 
+  test.each([
+    ['refused', false],
+    ['there all the same', true],
+  ])('what is seen in the turn of a failed write comes after it, although the log takes more at once (%s)', async (_, writes) => {
+    const [dir, world] = [folder(), new World()];
+    const started = await serve(dir, world, { policy: { ...ACTING, retryLimit: 1 } });
+    await until('the primary carries', () => started.stage() === 'onPrimary');
+    await pause(30);
+    const mend = breakLog(started, () => (mend(), full()), writes);
+    // A decision is written at once; what comes next is queued when nobody knows yet what became of it.
+    world.change(4, { carrier: false });
+    world.change(2, { mtu: 1400 });
+    await until('the outage is over', () => outages(dir).length > 0);
+    await started.service.stop('test');
+    expect(mtus(dir).filter((mtu) => mtu !== undefined)).toEqual([1400]);
+    expect(said(started, 'outageEnded')).toMatchObject([{ lost: 0 }]);
+    const ids = eventsIn(dir).map(({ id }) => id);
+    expect(new Set(ids).size).toBe(ids.length);
+    expect(verdictOn(dir)).toEqual(SOUND);
+  });
+
   test('only what leads toward a path is carried out; each decision has its outcome in the log afterwards', async () => {
     const dir = folder();
     const world = new World();

@@ -1,7 +1,8 @@
 // Group commit: appends that come in one turn of the event loop share one transaction, and so one sync of the disk. The
 // log is synchronous, so nothing can arrive while a commit runs; what the kernel sent meanwhile is read, added and
-// committed together in the next turn. Nothing is kept after a failure: every append of the group is rejected, none of it
-// is in the log, and its caller, who still holds the events, decides.
+// committed together in the next turn. Nothing is kept after a failure: every append of the group is rejected, and its
+// caller, who still holds the events, decides. So is every later one: what came after it must not get into the log before
+// what was refused, of which nobody knows whether it is there. Whoever has found out begins a new group.
 import type { NewEvent, RecordedEvent } from '../../events/envelope.ts';
 import type { EventLog } from '../../events/log.ts';
 
@@ -21,6 +22,7 @@ export class GroupCommit {
   #group: Waiting[] = [];
   #size = 0;
   #timer: NodeJS.Immediate | null = null;
+  #failure: { readonly error: unknown } | null = null;
 
   constructor(log: EventLog, limit = GROUP_LIMIT) {
     this.#log = log;
@@ -28,15 +30,19 @@ export class GroupCommit {
     this.#head = log.head();
   }
 
-  /** The sequence number that the next added event will get, if the group is committed. */
-  get next(): number {
-    return this.#head + this.#size + 1;
+  /** The sequence number of the last event that the log is known to have. */
+  get head(): number {
+    return this.#head;
   }
 
-  /** Queues events; the promise is kept once they are durable, broken with the log's error if they are not. */
+  /** Queues events; the promise is kept once they are durable, broken with the log's error if they (or earlier ones) are not. */
   add(events: readonly NewEvent[]): Promise<readonly RecordedEvent[]> {
     return new Promise((resolve, reject) => {
       if (this.#size + events.length > this.#limit) this.flush();
+      if (this.#failure !== null) {
+        reject(this.#failure.error);
+        return;
+      }
       this.#group.push({ events, resolve, reject });
       this.#size += events.length;
       this.#timer ??= setImmediate(() => {
@@ -60,6 +66,7 @@ export class GroupCommit {
       let from = 0;
       for (const { events: own, resolve } of group) resolve(recorded.slice(from, (from += own.length)));
     } catch (error) {
+      this.#failure = { error };
       for (const { reject } of group) reject(error);
     }
   }
