@@ -3,6 +3,7 @@
 // end it. Needs no privileges, but only root may have the large receive buffer.
 // Sources: netlink(7), rtnetlink(7), socket(7), linux/netlink.h, linux/rtnetlink.h.
 import type { Source } from './observer.ts';
+import { calm, urge } from './priority.ts';
 import { checked, ERRNO, errno, errnoName, libc, refused } from './libc.ts';
 
 const AF_NETLINK = 16;
@@ -155,12 +156,14 @@ export class NetlinkSockets {
   wait(timeout_ms: number, ready: () => void): void {
     if (this.#waiting || this.#closed) throw new Error('a wait is under way, or the sockets are closed');
     this.#waiting = true;
+    urge();
     this.#libc.poll.async(this.#pollFds, 4, Math.min(Math.max(timeout_ms, 0), LONGEST_WAIT_MS), (_error, count) => {
       this.#waiting = false;
       if (count < 0)
         setTimeout(ready, PAUSE_MS); // A signal (EINTR), or no memory: not in a tight loop.
       else {
         if (this.#happened(0)) this.#ready.uevent = true;
+        else calm();
         if (this.#happened(1)) this.#ready.rtnetlink = true;
         this.watched = this.#happened(3);
         if (this.#happened(2)) this.#libc.read(this.#wakeFd, this.#word, 8);

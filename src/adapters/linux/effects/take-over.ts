@@ -47,8 +47,11 @@ import {
 import { AF } from './entries.ts';
 import { followVlans } from './vlans.ts';
 
-/** How often the bond looks at the links of its members. A message of the kernel is faster; this is the net below it. */
-export const MIIMON_MS = 20;
+/**
+ * How often the bond looks at the links of its members: one jiffy where HZ is 250. A lost carrier is nothing to be thought
+ * over, so the kernel's own monitor may be first; it takes a microsecond for each member.
+ */
+export const MIIMON_MS = 4;
 /** How long a member must have had its link before it counts as up. */
 const UPDELAY_MS = 100;
 const ACTIVE_BACKUP = 1;
