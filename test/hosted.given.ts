@@ -5,6 +5,7 @@ import type { Foldable } from '../src/events/envelope.ts';
 import { defaultPolicy } from '../src/machines/policy.ts';
 import { parkingOf } from '../src/machines/parking.ts';
 import type { HostedPair, Monitor } from '../src/machines/hosted-pair.ts';
+import type { Step } from '../src/machines/step.ts';
 import { Story } from '../src/machines/story.ts';
 
 export const MAC = '52:54:00:11:22:33';
@@ -38,6 +39,8 @@ export class HostedStory {
   readonly decided: Decision[] = [];
   /** Everything that was told, for a second fold. */
   readonly events: Foldable[] = [];
+  /** What each event led to. */
+  readonly steps: Step[] = [];
   #monitor = RUNNING;
   #port = { vf: { mac: MAC, vlan: 7, qos: 0, spoofchk: true, trust: false }, pfEntry: false, tapEntry: false };
   #at = 1;
@@ -66,7 +69,9 @@ export class HostedStory {
   tell<T extends Happening['type']>(type: T, data: EventData<T>): Decision[] {
     const event = { type, data, seq: this.events.length + 1, mono_ns: String((this.#at += 1_000_000)) } as Foldable;
     this.events.push(event);
-    const { decisions } = this.story.tell(event);
+    const step = this.story.tell(event);
+    this.steps.push(step);
+    const { decisions } = step;
     for (const decision of decisions) {
       this.decided.push(decision);
       this.tell('decision.made', decision);

@@ -29,6 +29,7 @@ const files = filesFor(process.env['ROOM']).map((file) => new URL(`../../${file}
 
 const passes = async ({ run, before, after }: (typeof collected)[number]): Promise<unknown> => {
   switches.hitCount = 0;
+  for (const memory of (globalThis as { memories?: Map<unknown, unknown>[] }).memories ?? []) memory.clear();
   let timer: NodeJS.Timeout | undefined;
   const limit = new Promise((resolve) => {
     timer = setTimeout(resolve, TEST_MS, 'it does not end');

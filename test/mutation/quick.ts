@@ -5,9 +5,10 @@
 //
 // It works in a copy of the project that it makes (and takes away), since it writes the mutants into it. What runs while a
 // file is loaded cannot be switched on later (whole functions, tables): such a mutant is left out, as Stryker's ignoreStatic
-// does, or gets a process of its own with `--static`. `--alone` gives one to every mutant: chart.ts is read once by xstate.
+// does, or gets a process of its own with `--static`. `--alone` gives one to every survivor as well: a test may have asked
+// before the mutant was on.
 import { spawn } from 'node:child_process';
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -15,6 +16,8 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const COPIED = ['package.json', 'src', 'replay', 'test', 'docs', 'README.md', 'ARCHITECTURE.md'];
+/** Answers of the charts are remembered there. The judge forgets them, or a mutant would meet those of the others. */
+const MEMORIES = { 'src/machines/chart-table.ts': 'reactions', 'src/machines/migration.ts': 'remembered' };
 /** A judge that says nothing for so long hangs in a loop that the mutant made. */
 const SILENCE_MS = 60_000;
 
@@ -74,14 +77,13 @@ const run = async (cwd: string, ...words: string[]): Promise<Map<string, string>
 const judge = async (cwd: string, ids: readonly string[]): Promise<Map<string, string>> => {
   const killers = new Map<string, string>();
   for (let left = ids; left.length > 0; left = ids.filter((id) => !killers.has(id))) {
-    writeFileSync(join(cwd, 'mutants.json'), JSON.stringify(isAlone ? [] : left));
+    writeFileSync(join(cwd, 'mutants.json'), JSON.stringify(left));
     for (const [id, killer] of await run(cwd)) killers.set(id, killer);
-    if (isAlone) for (const id of ids) killers.set(id, 'static');
     const stuck = ids.find((id) => !killers.has(id));
     if (stuck !== undefined) killers.set(stuck, 'it does not end');
   }
   for (const [id, killer] of withStatic ? killers : [])
-    if (killer === 'static') killers.set(id, (await run(cwd, id)).get(id) ?? 'it does not end');
+    if (killer === 'static' || (isAlone && killer === '')) killers.set(id, (await run(cwd, id)).get(id) ?? 'it does not end');
   return killers;
 };
 
@@ -97,6 +99,8 @@ try {
   for (const name of COPIED) cpSync(join(ROOT, name), join(dir, name), { recursive: true });
   symlinkSync(join(ROOT, 'node_modules'), join(dir, 'node_modules'));
   const mutants = await instrument(names, dir);
+  for (const [name, memory] of Object.entries(MEMORIES))
+    appendFileSync(join(dir, name), `((globalThis as any).memories ??= []).push(${memory});\n`);
   const killers = await judge(
     dir,
     mutants.map(({ id }) => id),

@@ -117,6 +117,10 @@ describe('a finding', () => {
     const other = present();
     other.says('UNPLUG_PRIMARY', { 'device-id': 'vf1' });
     expect(other.stage).toBe('present');
+    // Not even when the configuration has forgotten it.
+    other.pair.vm = null;
+    other.says('UNPLUG_PRIMARY', { 'device-id': 'vf0' });
+    expect(other.stage).toBe('present');
     // Asked again, it may let go this time.
     const again = refuse(asked());
     again.says('UNPLUG_PRIMARY', { 'device-id': 'vf0' });
