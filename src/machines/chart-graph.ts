@@ -3,7 +3,6 @@
 import { createActor, SimulatedClock } from 'xstate';
 import type { Configuration } from './chart-table.ts';
 import { pairChart } from './chart.ts';
-import { defaultPolicy } from './policy.ts';
 import { unpackView } from './view.ts';
 
 type Node = typeof pairChart.root;
@@ -100,7 +99,7 @@ export const activeStates = ({ value }: Configuration): string[] => {
 
 /** The ids of the edges that the chart takes when `event` comes in `from` and the facts are `bits`, in order. Slow. */
 export const takenEdges = (from: Configuration, event: string, bits: number): string[] => {
-  const context = { view: unpackView(bits), policy: defaultPolicy };
+  const context = { view: unpackView(bits) };
   const taken: string[] = [];
   const actor = createActor(pairChart, {
     snapshot: pairChart.resolveState({ value: JSON.parse(from.value), context }),

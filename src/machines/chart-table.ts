@@ -4,7 +4,6 @@
 import { transition } from 'xstate';
 import type { DecisionKind } from '../events/catalogue.ts';
 import { pairChart } from './chart.ts';
-import { defaultPolicy } from './policy.ts';
 import { type Stage, STAGES } from './stages.ts';
 import { unpackView, VIEW_BITS } from './view.ts';
 
@@ -89,8 +88,7 @@ const requestOf = (action: { type: string; params?: unknown }): Request => {
 
 /** Asks xstate itself. Slow (it builds an actor each time); the source of every entry in the table. */
 export const askChart = (from: Configuration, event: string, bits: number): Reaction => {
-  const context = { view: unpackView(bits), policy: defaultPolicy };
-  const snapshot = pairChart.resolveState({ value: JSON.parse(from.value), context });
+  const snapshot = pairChart.resolveState({ value: JSON.parse(from.value), context: { view: unpackView(bits) } });
   // Timer events have generated names that the chart's event type does not list.
   const [next, actions] = transition(pairChart, snapshot, { type: event } as { type: 'facts' });
   return { to: configurationOf(JSON.stringify(next.value)), requests: actions.map(requestOf) };

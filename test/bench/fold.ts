@@ -5,7 +5,6 @@ import type { Foldable } from '../../src/events/envelope.ts';
 import { pairChart } from '../../src/machines/chart.ts';
 import { askChart, configurationOf } from '../../src/machines/chart-table.ts';
 import { Guest } from '../../src/machines/guest.ts';
-import { defaultPolicy } from '../../src/machines/policy.ts';
 import { BIT, unpackView } from '../../src/machines/view.ts';
 import { alternate, compare, type Measurement, seconds } from './measure.ts';
 import { Reducer } from './reducer.ts';
@@ -51,7 +50,7 @@ const bareLoop = (count: number): number => {
     const { value } = configurationOf(`{"path":{"failover":${path}},"effects":"free"}`);
     return pairChart.resolveState({
       value: JSON.parse(value),
-      context: { view: unpackView(Number(bits)), policy: defaultPolicy },
+      context: { view: unpackView(Number(bits)) },
     });
   });
   return seconds(() => {

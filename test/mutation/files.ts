@@ -22,6 +22,7 @@ const MACHINES = [
   'unit/duties.unit',
   'unit/inventory.unit',
   'unit/guest.unit',
+  'unit/pair.chart.unit',
   'unit/pair.unit',
   'unit/pair.found.unit',
   'unit/pair.owed.unit',
@@ -43,6 +44,7 @@ const MACHINES = [
 ];
 /** For the chart of a pair and its table: what walks over the whole chart, and folds with xstate beside the table. */
 const CHART = [
+  'unit/pair.chart.unit',
   'unit/pair.unit',
   'unit/pair.netkvm.unit',
   'unit/pair.duties.unit',

@@ -18,8 +18,10 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const COPIED = ['package.json', 'src', 'replay', 'test', 'docs', 'README.md', 'ARCHITECTURE.md'];
 /** Answers of the charts are remembered there. The judge forgets them, or a mutant would meet those of the others. */
 const MEMORIES = { 'src/machines/chart-table.ts': 'reactions', 'src/machines/migration.ts': 'remembered' };
-/** A judge that says nothing for so long hangs in a loop that the mutant made. */
-const SILENCE_MS = 60_000;
+/** A judge that says nothing for so many seconds hangs in a loop that the mutant made. Counted, not measured: who is stopped waits. */
+const SILENCE_SECONDS = 60;
+
+const ENDLESS = 'it does not end';
 
 interface Mutant {
   readonly id: string;
@@ -56,20 +58,18 @@ const run = async (cwd: string, ...words: string[]): Promise<Map<string, string>
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let torn = '';
-  let silence: NodeJS.Timeout | undefined;
-  const listen = (): void => {
-    clearTimeout(silence);
-    silence = setTimeout(() => child.kill('SIGKILL'), SILENCE_MS);
-  };
-  listen();
+  let silent = 0;
+  const watch = setInterval(() => {
+    if ((silent += 1) === SILENCE_SECONDS) child.kill('SIGKILL');
+  }, 1000);
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    listen();
+    silent = 0;
     const lines = (torn + text).split('\n');
     torn = lines.pop() ?? '';
     for (const [id = '', killer = ''] of lines.map((line) => line.split('\t'))) said.set(id, killer);
   });
   await new Promise((resolve) => child.once('close', resolve));
-  clearTimeout(silence);
+  clearInterval(watch);
   return said;
 };
 
@@ -80,10 +80,10 @@ const judge = async (cwd: string, ids: readonly string[]): Promise<Map<string, s
     writeFileSync(join(cwd, 'mutants.json'), JSON.stringify(left));
     for (const [id, killer] of await run(cwd)) killers.set(id, killer);
     const stuck = ids.find((id) => !killers.has(id));
-    if (stuck !== undefined) killers.set(stuck, 'it does not end');
+    if (stuck !== undefined) killers.set(stuck, ENDLESS);
   }
   for (const [id, killer] of withStatic ? killers : [])
-    if (killer === 'static' || (isAlone && killer === '')) killers.set(id, (await run(cwd, id)).get(id) ?? 'it does not end');
+    if (killer === 'static' || (isAlone && killer === '')) killers.set(id, (await run(cwd, id)).get(id) ?? ENDLESS);
   return killers;
 };
 
@@ -110,8 +110,9 @@ try {
     const judged = own.filter(({ id }) => killers.get(id) !== 'static');
     const left = judged.filter(({ id }) => (killers.get(id) ?? '') === '');
     const score = ((100 * (judged.length - left.length)) / judged.length).toFixed(1);
+    const endless = judged.filter(({ id }) => killers.get(id) === ENDLESS);
     console.error(
-      `${name}: ${own.length} mutants, ${own.length - judged.length} static ones left out, ${left.length} survived: ${score} %`,
+      `${name}: ${own.length} mutants, ${own.length - judged.length} static ones left out, ${left.length} survived: ${score} % (${endless.length} did not end)`,
     );
     for (const mutant of left) console.log(rangeOf(mutant), mutant.mutatorName);
   }

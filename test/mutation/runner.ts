@@ -39,7 +39,7 @@ const each =
   (add: (name: string, body: Act) => void) =>
   (rows: readonly unknown[]) =>
   (name: string, body: Body): void => {
-    for (const row of rows) add(name, () => body(...((Array.isArray(row) ? row : [row]) as never[])));
+    for (const [at, row] of rows.entries()) add(`${name} ${at}`, () => body(...((Array.isArray(row) ? row : [row]) as never[])));
   };
 const addSuite = (name: string, body: Act): void => {
   const outer = suites;

@@ -9,7 +9,6 @@ import { createActor, transition, type AnyTransitionDefinition, type InspectionE
 import { configurationOf, initialConfiguration, type Configuration } from '../../src/machines/chart-table.ts';
 import { pairChart } from '../../src/machines/chart.ts';
 import { MAY_DECIDE } from '../../src/machines/pair.ts';
-import { defaultPolicy } from '../../src/machines/policy.ts';
 import { BIT, unpackView, type View, type ViewBit } from '../../src/machines/view.ts';
 
 export interface Answer {
@@ -47,8 +46,7 @@ const ask = (from: Configuration, event: string, bits: number): { read: Set<View
       return facts[name as ViewBit];
     },
   });
-  const shown = (facts: View) =>
-    pairChart.resolveState({ value: JSON.parse(from.value), context: { view: facts, policy: defaultPolicy } });
+  const shown = (facts: View) => pairChart.resolveState({ value: JSON.parse(from.value), context: { view: facts } });
   const message = { type: event } as { type: 'facts' };
   try {
     const [next, actions] = transition(pairChart, shown(view), message);

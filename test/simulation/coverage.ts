@@ -7,7 +7,6 @@ import { EFFECT_FAULTS, HINT_FAULTS } from '../../src/adapters/simulated/faults.
 import type { Happens } from '../../src/adapters/simulated/world.ts';
 import { pairChart } from '../../src/machines/chart.ts';
 import { react } from '../../src/machines/chart-table.ts';
-import { defaultPolicy } from '../../src/machines/policy.ts';
 import { unpackView } from '../../src/machines/view.ts';
 import { type Asked, explore } from '../property/chart.explore.ts';
 import { allWorlds } from '../property/chart.views.ts';
@@ -102,9 +101,8 @@ const leafNames = (value: unknown): string[] =>
 /** What a chart did when it was asked, as edges between the leaves of its two regions. */
 const edgesOf = ({ from, event, bits }: Asked): string[] => {
   const edges: string[] = [];
-  const context = { view: unpackView(bits), policy: defaultPolicy };
   const value = JSON.parse(from.value);
-  const snapshot = pairChart.resolveState({ value, context });
+  const snapshot = pairChart.resolveState({ value, context: { view: unpackView(bits) } });
   let before = leafNames(value);
   for (const [next, actions] of getMicrosteps(pairChart, snapshot, { type: event } as { type: 'facts' })) {
     const after = leafNames(next.value);
