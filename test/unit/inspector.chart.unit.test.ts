@@ -50,6 +50,58 @@ describe('the drawing', () => {
 });
 
 describe('the graph', () => {
+  test('has every state once, a parent before its children, and says in which one its parent begins', () => {
+    expect(graph.states[0]).toEqual({
+      id: 'pair',
+      key: 'pair',
+      parent: null,
+      kind: 'parallel',
+      initial: false,
+      description: null,
+    });
+    const absent = graph.states.find(({ id }) => id === 'pair.path.absent');
+    expect(absent).toMatchObject({ key: 'absent', parent: 'pair.path', kind: 'atomic', initial: true });
+    expect(absent?.description).toContain('No standby with this MAC.');
+    const first = graph.states.filter(({ initial }) => initial).map(({ key }) => key);
+    expect(first).toEqual(['absent', 'sorting', 'noPrimary', 'free', 'retrying']);
+    const places = new Map(graph.states.map(({ id }, place) => [id, place]));
+    expect(places.size).toBe(graph.states.length);
+    for (const { id, parent } of graph.states.slice(1)) expect(places.get(parent ?? '')).toBeLessThan(places.get(id) ?? 0);
+  });
+
+  test('has an edge for all ways from one state to another, and for those that stay', () => {
+    const edge = (source: string, target: string) => graph.edges.find(({ id }) => id === `pair.${source} pair.${target}`);
+    expect(edge('path.absent', 'path.failover')).toEqual({
+      id: 'pair.path.absent pair.path.failover',
+      source: 'pair.path.absent',
+      target: 'pair.path.failover',
+      ways: [{ trigger: 'always', guard: 'ours', actions: [] }],
+    });
+    const [flapping, unjoined] = ['path.failover.fallback.flapping', 'path.failover.fallback.unjoined'];
+    expect(edge(flapping, flapping)?.ways).toEqual([{ trigger: 'after flapHold', guard: null, actions: ['forgetFlaps'] }]);
+    expect(edge(unjoined, unjoined)?.ways).toEqual([{ trigger: 'after blockedRetry', guard: null, actions: ['forgetPause'] }]);
+    expect(edge('effects.blocked.waiting', 'effects.free')?.ways).toEqual([
+      { trigger: 'facts', guard: null, actions: [] },
+      { trigger: 'after blockedRetry', guard: null, actions: ['forgetAttempts'] },
+    ]);
+  });
+
+  test('says what is lit, and which edges a step takes, in order', () => {
+    expect(activeStates(initialConfiguration)).toEqual([
+      'pair',
+      'pair.path',
+      'pair.path.absent',
+      'pair.effects',
+      'pair.effects.free',
+    ]);
+    const found = BIT.standby | BIT.ours | BIT.compatible | BIT.attachable | BIT.primary;
+    expect(takenEdges(initialConfiguration, 'facts', found)).toEqual([
+      'pair.path.absent pair.path.failover',
+      'pair.path.failover.sorting pair.path.failover.attaching',
+    ]);
+    expect(takenEdges(initialConfiguration, 'facts', 0)).toEqual([]);
+  });
+
   test('names the guards and decisions of the chart', () => {
     const ways = graph.edges.find(({ id }) => id === 'pair.effects.free pair.effects.pending')?.ways ?? [];
     expect(ways).toContainEqual({ trigger: 'act', guard: 'wantsHold', actions: ['decide holdLink'] });

@@ -2,7 +2,7 @@
 // and outcomes bring. xstate is asked each time, not the table.
 import { describe, expect, test } from 'vitest';
 import { askChart, type Configuration, initialConfiguration } from '../../src/machines/chart-table.ts';
-import { BIT, type ViewBit } from '../../src/machines/view.ts';
+import { BIT, factsOf, type ViewBit } from '../../src/machines/view.ts';
 
 /** Facts that all hold, as words. */
 type Facts = string;
@@ -92,6 +92,11 @@ test.each<[Facts, string]>([
   [`${N} primary bound viaPrimary`, 'onPrimary'],
   [`${N} primary bound viaPrimary unjoined flapping`, 'onPrimary'],
 ])('a new pair with the facts “%s” is %s', (facts, leaf) => expect(shown(facts).at.leaf).toBe(leaf));
+
+test('facts are told by their names', () => {
+  expect(factsOf(BIT.standby | BIT.held | BIT.restoring)).toEqual(['standby', 'held', 'restoring']);
+  expect(factsOf(0)).toEqual([]);
+});
 
 describe('from', () => {
   /** How each place is come to. */
