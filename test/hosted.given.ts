@@ -23,6 +23,8 @@ export const VM: VmPolicy = {
   parking: parkingOf(MAC),
   plug: '{"driver":"vfio-pci","id":"vf0"}',
 };
+/** The same with a port in place of a VF. */
+export const PORT = { pf: undefined, vf: undefined, port: 'vf0' };
 export const PARKED = parkingOf(VM.mac);
 
 export const RUNNING: Monitor = {
@@ -33,6 +35,9 @@ export const RUNNING: Monitor = {
   primary: true,
   failover: true,
 };
+
+const vmWith = (vm: object): VmPolicy =>
+  Object.fromEntries(Object.entries({ ...VM, ...vm }).filter(([, value]) => value !== undefined)) as unknown as VmPolicy;
 
 export class HostedStory {
   readonly story = new Story();
@@ -45,7 +50,7 @@ export class HostedStory {
   #port = { vf: { mac: MAC, vlan: 7, qos: 0, spoofchk: true, trust: false }, pfEntry: false, tapEntry: false };
   #at = 1;
 
-  constructor(vm: Partial<VmPolicy> = {}, policy: Partial<typeof defaultPolicy> = {}) {
+  constructor(vm: Partial<Record<keyof VmPolicy, unknown>> = {}, policy: Partial<typeof defaultPolicy> = {}) {
     this.tell('service.started', {
       version: '0',
       machineVersion: 1,
@@ -54,7 +59,7 @@ export class HostedStory {
       platform: 'hypervisor',
       host: {},
     });
-    this.tell('configuration.applied', { policy: { ...defaultPolicy, effects: 'on', ...policy, vms: [{ ...VM, ...vm }] } });
+    this.tell('configuration.applied', { policy: { ...defaultPolicy, effects: 'on', ...policy, vms: [vmWith(vm)] } });
   }
 
   get pair(): HostedPair {
@@ -97,8 +102,8 @@ export class HostedStory {
     this.#port = { ...this.#port, ...entries, vf: { ...this.#port.vf, mac } };
     return this.tell('port.facts', { pair: MAC, ...this.#port });
   }
-  guest(primary: string | null = MAC): Decision[] {
-    const guest = { version: '0', stage: 'onPrimary', datapath: 'primary', primary, episode: null, findings: [] };
+  guest(primary: string | null = MAC, datapath = 'primary'): Decision[] {
+    const guest = { version: '0', stage: 'onPrimary', datapath, primary, episode: null, findings: [] };
     return this.tell('channel.facts', { pair: MAC, guest });
   }
 

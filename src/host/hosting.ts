@@ -4,11 +4,18 @@ import type { HypervisorPlatform } from '../adapters/hypervisor/platform.ts';
 import { NetkvmError } from '../events/errors.ts';
 import { parseMac } from '../events/mac.ts';
 import type { HostedPair } from '../machines/hosted-pair.ts';
+import { HOST_BIT, type HostBit } from '../machines/migration.ts';
 import type { Handlers } from './control.ts';
 import type { JsonObject } from './control-lines.ts';
 import type { Service } from './service.ts';
 
 const ORDERS = ['prepare', 'migrate', 'reserve', 'cancel', 'restore'] as const;
+
+/** Whether a guest may arrive: what its VF must have when it is plugged, or until then, it has. */
+const isReady = ({ bits }: HostedPair): boolean => {
+  const has = (name: HostBit): boolean => (bits & HOST_BIT[name]) !== 0;
+  return has('incoming') && (has('onStandby') ? has('vfParked') && !has('unforwarded') : has('vfOurs'));
+};
 
 /** A pair as the other side of the socket sees it. */
 export const hostedDocument = (pair: HostedPair) => {
@@ -31,6 +38,7 @@ export const hostedDocument = (pair: HostedPair) => {
     order,
     episode: pair.joined,
     pending: pending && { id: pending.id, kind: pending.kind, attempt: pending.attempt },
+    isReady: isReady(pair),
     owed: obligations.map(({ id, kind }) => ({ id, kind })),
     hindrance,
     released,

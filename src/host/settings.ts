@@ -178,7 +178,8 @@ export const VM_KEYS = {
   onOverdue: 'When the unplug of a migration is overdue or refused. alarm (unless given): a finding. cancel: the migration, too.',
   unplugLimit_ms: 'After how long an unplug is overdue, from 100 to 3600000; 30000 unless given.',
   prepareLimit_ms: 'How long the guest may take to move its traffic, from 100 to 60000; 5000 unless given.',
-  returnLimit_ms: 'After how long a primary that QEMU plugs again is taken to be there, from 100 to 3600000; 10000 unless given.',
+  returnLimit_ms:
+    'After how long a primary that was plugged is taken to be in use where the guest does not say so, from 100 to 3600000; 10000 unless given.',
 } as const satisfies Record<keyof VmPolicy, string>;
 const overdue: { readonly [K in NonNullable<VmPolicy['onOverdue']>]: true } = { alarm: true, cancel: true };
 export const OVERDUE_ACTIONS = Object.keys(overdue) as (keyof typeof overdue)[];

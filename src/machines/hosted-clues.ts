@@ -2,6 +2,7 @@
 import type { Foldable } from '../events/envelope.ts';
 import type { Clue } from './clues.ts';
 import type { HostedPair } from './hosted-pair.ts';
+import { HOST_BIT } from './migration.ts';
 import type { FindingCode } from './reasons.ts';
 
 /** A guest that boots has no service yet. */
@@ -39,7 +40,7 @@ function* lasting(pair: HostedPair): Generator<Clue> {
   yield say('unplugRefused', leaving && refused, 'the guest refused the unplug');
   yield say('guestPaused', because === 'guest.paused', 'the guest is paused while its primary is to be unplugged');
   yield say('vfMissing', watched && port !== null && vf === null, 'there is no such VF');
-  const foreign = stage === 'present' && vf !== null && vf.mac !== mac;
+  const foreign = stage === 'present' && vf !== null && vf.mac !== mac && (pair.bits & HOST_BIT.onStandby) === 0;
   yield say(
     'vfMacForeign',
     foreign,

@@ -26,7 +26,8 @@ export const wordFor = (pair: HostedPair): WordToGuest | null => {
   if (hidden) return null;
   if (monitor.primary && (order !== null || asked)) return 'prepare';
   const isComing = told?.word === 'prepare' || (reserved && monitor.running);
-  return isComing && !isMigrating(pair) && port?.vf?.mac === pair.mac ? 'arriving' : null;
+  const isReady = port?.vf?.mac === pair.mac || isOnStandby(pair);
+  return isComing && !isMigrating(pair) && isReady ? 'arriving' : null;
 };
 
 const owes = ({ obligations }: HostedPair, kind: ObligationKind): boolean => obligations.some((one) => one.kind === kind);
@@ -64,6 +65,24 @@ export const isOwedBack = (pair: HostedPair): boolean => owes(pair, 'unplugged')
 const isPlugging = (pair: HostedPair): boolean =>
   isOwedBack(pair) || (pair.reserved && pair.monitor?.failover === false && mayComeBack(pair) && pair.monitor.running);
 
+/** A port whose entry the guest does not see, behind which we plug and unplug the primary. */
+export const isPluggedIntoPort = ({ vm, monitor }: HostedPair): boolean =>
+  vm?.plug !== undefined && vm.port !== undefined && monitor?.failover === false;
+
+/**
+ * Whether what is sent to the guest has to go to its standby. A VF must have the pair's MAC when it is plugged, or the guest
+ * sees another one; before that, on the target, it takes nothing that is meant for the guest. The entry of a port can wait
+ * until the guest says that it carries there, and goes as soon as it says that it does not any more.
+ */
+export const isOnStandby = (pair: HostedPair): boolean => {
+  const { vm, monitor, order, answer, reserved, returning } = pair;
+  if (vm?.plug === undefined || monitor === null || !monitor.connected || monitor.failover) return false;
+  if (monitor.incoming) return !monitor.primary;
+  if (!isPluggedIntoPort(pair)) return false;
+  if (monitor.primary) return returning || (order !== null && order.uri !== null && answer === 'prepared');
+  return isOwedBack(pair) || (reserved && mayComeBack(pair));
+};
+
 const flag = (holds: boolean | undefined, bit: number): number => (holds === true ? bit : 0);
 
 /** Computes the packed view anew. */
@@ -75,6 +94,7 @@ export const lookAtHosted = (pair: HostedPair, policy: Policy): number => {
   const isParked = vm !== null && vf?.mac === (vm.parking ?? parkingOf(vm.mac));
   const mayCommand = vm !== null && vm.readOnly !== true && connected && !monitor.incoming;
   const incoming = connected && monitor.incoming;
+  const onStandby = isOnStandby(pair);
   const B = HOST_BIT;
   return (
     flag(connected, B.watched) |
@@ -91,6 +111,8 @@ export const lookAtHosted = (pair: HostedPair, policy: Policy): number => {
     flag(pair.refused, B.refused) |
     flag(isOurs, B.vfOurs) |
     flag(isParked, B.vfParked) |
+    flag(onStandby, B.onStandby) |
+    flag(onStandby && vf !== null && !isParked && !pair.returning, B.unparked) |
     flag((isParked && owes(pair, 'vfMac')) || (incoming && vf !== null && !isOurs), B.misplaced) |
     flag(port?.pfEntry === false || port?.tapEntry === false, B.unforwarded) |
     flag(owes(pair, 'forwarding'), B.forwarded) |

@@ -5,7 +5,7 @@ import { type VmPolicy } from '../events/hosting.ts';
 import type { Foldable } from '../events/envelope.ts';
 import { type HostedPair, type Monitor, newHosted } from './hosted-pair.ts';
 import { becauseOf, DATAPATH, decide, hear, remember } from './hosted-words.ts';
-import { isMigrating, isOwedBack, lookAtHosted, SENDING, wordFor } from './hosted-view.ts';
+import { isMigrating, isOwedBack, isPluggedIntoPort, lookAtHosted, SENDING, wordFor } from './hosted-view.ts';
 import { HOST_BIT, type HostDelay, hostConfigurationOf, hostDelayOf, reactHost } from './migration.ts';
 import type { Growing } from './step.ts';
 
@@ -112,10 +112,13 @@ export class Hosted {
         return hear(pair, event.data);
       case 'port.facts':
         pair.port = withoutPair(event.data);
+        // Nobody says so, but the bridge has moved the entry to where the guest transmits.
+        if (pair.guest === null && isPluggedIntoPort(pair) && pair.port.vf?.mac === pair.mac) pair.returning = false;
         return;
       case 'channel.facts':
         pair.guest = event.data.guest;
-        if (pair.guest?.primary === pair.mac) pair.returning = false;
+        if (pair.guest?.primary === pair.mac && (!isPluggedIntoPort(pair) || pair.guest.datapath === 'primary'))
+          pair.returning = false;
         return;
       case 'channel.heard':
         if (event.data.episode !== pair.told?.episode) return false;
@@ -146,7 +149,7 @@ export class Hosted {
       return;
     }
     if (primary && before !== null && before.connected && !before.primary && !SENDING.has(migration)) {
-      Object.assign(pair, { hidden: false, asked: false, refused: false, returning: false });
+      Object.assign(pair, { hidden: false, asked: false, refused: false, returning: isPluggedIntoPort(pair) });
     }
     if (before?.connected === true && before.primary && !primary) Object.assign(pair, { hidden: true, asked: false });
     if (SENDING.has(migration)) pair.reserved = false;
@@ -192,6 +195,8 @@ export class Hosted {
           break;
         case 'cancel':
           pair.cancelOrdered = isMigrating(pair);
+          // It transmits on its standby, and has to move back first.
+          if (pair.order !== null && pair.answer === 'prepared' && isPluggedIntoPort(pair)) pair.returning = true;
           pair.order = null;
           break;
         case 'restore':

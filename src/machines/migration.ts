@@ -14,12 +14,14 @@ export const HOST_VIEW = {
   waiting: 'The migration waits for the unplug of the primary.',
   asked: 'The guest was asked to let its primary go.',
   plugged: 'The primary’s device exists in QEMU.',
-  returning: 'QEMU plugs the primary again after a migration that was not done; the guest has not shown it yet.',
+  returning: 'The primary was plugged, or stays after all; the guest has not shown yet that it uses it.',
   ordered: 'An operator has ordered the guest to migrate, or to be prepared for it.',
   prepared: 'The guest has moved its traffic, or will not, or cannot be asked.',
   refused: 'The guest refused the unplug.',
   vfOurs: 'The VF has the pair’s MAC.',
   vfParked: 'The VF has its parking MAC.',
+  onStandby: 'What is sent to the guest has to go to its standby, until it carries on its primary.',
+  unparked: 'The VF has to be parked for that, and is not.',
   misplaced: 'The VF lacks the pair’s MAC, and it is ours to give.',
   unforwarded: 'Forwarding entries are configured, and at least one is missing.',
   forwarded: 'Forwarding entries of ours are in place.',
@@ -89,13 +91,19 @@ export const migrationChart = setup({
 
     // What the facts call for, in the order of the region `effects`: first what a primary needs that comes back.
     wantsBack: ({ context: { view } }) => view.restoring,
-    wantsUnforward: and([not(away), ({ context: { view } }) => view.mayAct && view.forwarded]),
+    wantsUnforward: and([not(away), ({ context: { view } }) => view.mayAct && view.forwarded && !view.onStandby]),
     wantsRestore: and([
       not(or([away, stateIn({ path: 'departed' })])),
-      ({ context: { view } }) => view.mayAct && view.watched && view.misplaced && !view.forwarded,
+      ({ context: { view } }) => view.mayAct && view.watched && view.misplaced && !view.forwarded && !view.onStandby,
     ]),
-    wantsPark: and([away, ({ context: { view } }) => view.mayAct && view.vfOurs]),
-    wantsForward: and([away, ({ context: { view } }) => view.mayAct && view.vfParked && view.unforwarded]),
+    wantsPark: or([
+      and([away, ({ context: { view } }) => view.mayAct && view.vfOurs]),
+      ({ context: { view } }) => view.mayAct && view.unparked,
+    ]),
+    wantsForward: and([
+      or([away, ({ context: { view } }) => view.onStandby]),
+      ({ context: { view } }) => view.mayAct && view.vfParked && view.unforwarded,
+    ]),
     wantsTell: ({ context: { view } }) => view.mayAct && view.untold,
     wantsUnplug: ({ context: { view } }) => view.mayAct && view.unplugging,
     wantsMigration: ({ context: { view } }) => view.mayAct && view.ready,
@@ -103,7 +111,7 @@ export const migrationChart = setup({
       or([overdue, ({ context: { view } }) => view.cancelOrdered]),
       ({ context: { view } }) => view.mayAct && (view.cancels || view.cancelOrdered),
     ]),
-    wantsPlug: ({ context: { view } }) => view.mayAct && view.plugging && view.vfOurs && !view.forwarded,
+    wantsPlug: ({ context: { view } }) => view.mayAct && view.plugging && (view.onStandby || (view.vfOurs && !view.forwarded)),
   },
   actions: {
     decide: (_, _params: { kind: HostKind | 'giveBack' }) => {},
@@ -144,7 +152,8 @@ export const migrationChart = setup({
           always: { guard: not('isUnwatched'), target: 'sorting' },
         },
         awaited: {
-          description: 'The target of a migration: the VF must have the pair’s MAC before the guest arrives.',
+          description:
+            'The target of a migration. Where QEMU plugs the primary the VF must have the pair’s MAC before the guest arrives.',
           always: { guard: not('isAwaited'), target: 'sorting' },
         },
         absent: {
@@ -206,7 +215,7 @@ export const migrationChart = setup({
           always: { guard: not('isCancelling'), target: 'sorting' },
         },
         returning: {
-          description: 'QEMU has plugged the primary again, and the guest has not shown it so far.',
+          description: 'The primary was plugged again, and the guest has not shown so far that it uses it.',
           always: { guard: not('isReturning'), target: 'sorting' },
           after: { returnLimit: { actions: 'assumeBack' } },
         },

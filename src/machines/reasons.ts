@@ -27,7 +27,7 @@ export const BECAUSE = {
   'guest.preparing': 'The guest was told that its primary is about to leave, and has not answered yet.',
   'guest.paused': 'The guest is paused, so it cannot let its primary go.',
   'primary.present': 'The primary is in the guest.',
-  'primary.returning': 'QEMU has plugged the primary again; the guest has not shown it yet.',
+  'primary.returning': 'The primary was plugged; the guest has not shown yet that it uses it.',
   'unplug.asked': 'The guest was asked to let its primary go, and still has it.',
   'unplug.awaited': 'The migration waits for the unplug of the primary.',
   'unplug.overdue': 'The guest has not let its primary go within unplugLimit_ms.',

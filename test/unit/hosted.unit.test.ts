@@ -5,10 +5,11 @@ import { explainPair, explanationText } from '../../replay/explain.ts';
 import { reportOf } from '../../replay/report.ts';
 import type { RecordedEvent } from '../../src/events/envelope.ts';
 import { Pseudonyms } from '../../src/events/pseudonyms.ts';
+import { hostedDocument } from '../../src/host/hosting.ts';
 import { Guest } from '../../src/machines/guest.ts';
 import { HOST_STAGES } from '../../src/machines/stages.ts';
 import { HOST_EVENTS, migrationChart } from '../../src/machines/migration.ts';
-import { HostedStory, MAC, PARKED, RUNNING, VM } from '../hosted.given.ts';
+import { HostedStory, MAC, PARKED, PORT, RUNNING, VM } from '../hosted.given.ts';
 
 const present = (vm = {}, policy = {}): HostedStory => {
   const host = new HostedStory(vm, policy);
@@ -28,6 +29,11 @@ const parked = (): HostedStory => {
   host.qemu({ migration: 'active' });
   host.run();
   return host;
+};
+const elapse = (host: HostedStory, name: string) => {
+  const [timer, armedBy] = [...host.pair.timers].find(([id]) => id.includes(name)) ?? [];
+  if (timer === undefined || armedBy === undefined) throw new Error(`no timer ${name}`);
+  return host.tell('timer.elapsed', { pair: MAC, timer, armedBy });
 };
 const codes = (host: HostedStory): string[] => host.story.findings.list(host.story.end).map(({ code }) => code);
 
@@ -118,12 +124,6 @@ describe('a migration that QEMU drives', () => {
 });
 
 describe('time limits', () => {
-  const elapse = (host: HostedStory, name: string) => {
-    const [timer, armedBy] = [...host.pair.timers].find(([id]) => id.includes(name)) ?? [];
-    if (timer === undefined || armedBy === undefined) throw new Error(`no timer ${name}`);
-    return host.tell('timer.elapsed', { pair: MAC, timer, armedBy });
-  };
-
   test('an endless wait-unplug is an alarm, and nothing else unless the policy says so (42)', () => {
     const host = waiting();
     expect(elapse(host, 'unplugLimit')).toEqual([]);
@@ -240,6 +240,180 @@ describe('what an operator orders', () => {
     const host = parked();
     const [decision] = host.tell('operator.commanded', { command: 'restore', pair: MAC, by: 'test' });
     expect(decision).toMatchObject({ kind: 'giveBack', plan: { obligation: expect.stringContaining('forwarding') } });
+  });
+});
+
+describe('a primary that this program plugs', () => {
+  const BY_US = { ...RUNNING, failover: false };
+  const arriving = (vm = {}): HostedStory => {
+    const host = new HostedStory(vm);
+    host.port({ mac: '02:00:00:00:00:01' });
+    host.tell('operator.commanded', { command: 'reserve', pair: MAC, by: 'test', episode: 'b-1' });
+    host.qemu({ ...BY_US, incoming: true, running: false, primary: false });
+    return host;
+  };
+  const arrived = (vm = {}): HostedStory => {
+    const host = arriving(vm);
+    host.run();
+    host.guest(null, 'standby');
+    host.qemu({ incoming: false });
+    return host;
+  };
+  const preparedAt = (vm = {}): HostedStory => {
+    const host = present(vm);
+    host.qemu(BY_US);
+    host.guest();
+    host.tell('operator.commanded', { command: 'migrate', pair: MAC, by: 'test', episode: 'b-1', uri: 'tcp:b:1' });
+    host.run();
+    host.tell('channel.heard', { pair: MAC, word: 'prepared', episode: 'b-1', reason: null });
+    host.guest(MAC, 'standby');
+    return host;
+  };
+  const cancel = (host: HostedStory) => host.tell('operator.commanded', { command: 'cancel', pair: MAC, by: 'test' });
+
+  test.each([{}, PORT])('on the target its VF takes nothing before the guest has arrived: %o', (vm) => {
+    const host = arriving(vm);
+    expect(host.run()).toEqual(['parkMac', 'addForwarding']);
+    expect(host.stage).toBe('awaited');
+    expect(hostedDocument(host.pair).isReady).toBe(true);
+  });
+
+  test('a guest that somebody else gives its primary, or that brings it along, finds its VF with the MAC', () => {
+    expect(arriving({ plug: undefined }).run()).toEqual(['restoreMac']);
+    const host = new HostedStory(PORT);
+    host.port({ mac: '02:00:00:00:00:01' });
+    host.qemu({ ...BY_US, incoming: true, running: false, primary: true });
+    expect(host.run()).toEqual(['restoreMac']);
+    expect(hostedDocument(host.pair).isReady).toBe(true);
+  });
+
+  test('a VF has the pair’s MAC before it is plugged, and no entry stands against it', () => {
+    const host = arrived();
+    host.qemu({ running: true });
+    expect(host.run()).toEqual(['removeForwarding', 'restoreMac', 'tellGuest', 'plugPrimary']);
+    expect(host.stage).toBe('present');
+  });
+
+  test('a port waits until the guest carries on its primary', () => {
+    const host = arrived(PORT);
+    expect(host.pair.pending).toBeNull();
+    host.qemu({ running: true });
+    expect(host.run()).toEqual(['tellGuest', 'plugPrimary']);
+    expect(host.stage).toBe('returning');
+    expect(host.guest(MAC, 'standby')).toEqual([]);
+    host.guest();
+    expect(host.run()).toEqual(['removeForwarding', 'restoreMac']);
+    expect(host.stage).toBe('present');
+    expect(host.pair).toMatchObject({ reserved: false, episode: null, returning: false });
+  });
+
+  test('a guest without a service: until the bridge has seen it there, or the limit', () => {
+    const silent = (): HostedStory => {
+      const host = arriving(PORT);
+      host.run();
+      host.qemu({ incoming: false, running: true });
+      host.run();
+      expect(host.stage).toBe('returning');
+      return host;
+    };
+    const seen = silent();
+    seen.port({ mac: MAC, tapEntry: false });
+    expect(seen.run()).toEqual(['removeForwarding']);
+    expect(seen.stage).toBe('present');
+    const unseen = silent();
+    elapse(unseen, 'returnLimit');
+    expect(unseen.run()).toEqual(['removeForwarding', 'restoreMac']);
+    expect(unseen.stage).toBe('present');
+  });
+
+  test('where the bridge moves the entry before the guest has said anything, nothing is moved back', () => {
+    const host = arrived(PORT);
+    host.qemu({ running: true });
+    host.run();
+    expect(host.port({ mac: MAC, tapEntry: false })).toEqual([]);
+    expect(host.stage).toBe('returning');
+  });
+
+  test('on the source a port goes to the standby as soon as the guest has moved, and the unplug follows', () => {
+    const host = preparedAt(PORT);
+    expect(host.run()).toEqual(['parkMac', 'addForwarding', 'unplugPrimary']);
+    host.qemu({ primary: false });
+    expect(host.run()).toEqual(['startMigration']);
+    host.qemu({ migration: 'active' });
+    expect(host.stage).toBe('parked');
+    host.qemu({ migration: 'completed', running: false });
+    expect(host.run()).toEqual(['removeForwarding']);
+    expect(host.stage).toBe('departed');
+  });
+
+  test('of a VF nothing is moved before it is hidden', () => {
+    expect(preparedAt().run()).toEqual(['unplugPrimary']);
+  });
+
+  test('a port of a guest that was only prepared, or would not be, stays as it is', () => {
+    const only = present(PORT);
+    only.qemu(BY_US);
+    only.guest();
+    only.tell('operator.commanded', { command: 'prepare', pair: MAC, by: 'test', episode: 'b-1' });
+    only.run();
+    only.tell('channel.heard', { pair: MAC, word: 'prepared', episode: 'b-1', reason: null });
+    expect(only.run()).toEqual([]);
+    const refusing = present(PORT);
+    refusing.qemu(BY_US);
+    refusing.guest();
+    refusing.tell('operator.commanded', { command: 'migrate', pair: MAC, by: 'test', episode: 'b-1', uri: 'tcp:b:1' });
+    refusing.run();
+    refusing.tell('channel.heard', { pair: MAC, word: 'refused', episode: 'b-1', reason: 'no' });
+    expect(refusing.run()).toEqual(['unplugPrimary']);
+  });
+
+  test('cancelled before the unplug: the guest moves back first', () => {
+    const host = preparedAt(PORT);
+    host.done();
+    host.done();
+    expect(host.pair.pending?.kind).toBe('unplugPrimary');
+    cancel(host);
+    host.done('void');
+    expect(host.run()).toEqual(['tellGuest']);
+    expect([host.stage, host.pair.told?.word]).toEqual(['returning', 'arriving']);
+    host.later(5000).port();
+    expect(codes(host)).not.toContain('vfMacForeign');
+    host.guest();
+    expect(host.run()).toEqual(['removeForwarding', 'restoreMac']);
+    expect(host.stage).toBe('present');
+  });
+
+  test('a guest that had not moved has nothing to move back', () => {
+    const host = present(PORT);
+    host.qemu(BY_US);
+    host.guest();
+    host.tell('operator.commanded', { command: 'migrate', pair: MAC, by: 'test', episode: 'b-1', uri: 'tcp:b:1' });
+    host.run();
+    cancel(host);
+    host.run();
+    expect(host.stage).toBe('present');
+  });
+
+  test('not migrated after all: plugged again, and the port is the guest’s when it carries there', () => {
+    const host = preparedAt(PORT);
+    host.run();
+    host.qemu({ primary: false });
+    host.run();
+    host.qemu({ migration: 'active' });
+    host.qemu({ migration: 'failed' });
+    expect(host.run()).toEqual(['tellGuest', 'plugPrimary']);
+    host.guest();
+    expect(host.run()).toEqual(['removeForwarding', 'restoreMac']);
+    expect(host.stage).toBe('present');
+    expect(host.pair.obligations).toEqual([]);
+  });
+
+  test('where QEMU hides the primary a port is as a VF is', () => {
+    const host = present(PORT);
+    host.qemu({ migration: 'active' });
+    host.run();
+    host.qemu({ migration: 'failed' });
+    expect(host.run()).toEqual(['removeForwarding', 'restoreMac']);
   });
 });
 

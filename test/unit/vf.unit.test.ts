@@ -2,7 +2,7 @@
 // Damage. What a kernel makes of them is tried in test/e2e.
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { addFdb, Damage, deleteFdb, fdbIn, setVf, vfIn } from '../../src/adapters/linux/vf.ts';
+import { addFdb, Damage, deleteFdb, fdbIn, getFdb, getFdbOfBridge, setVf, vfIn } from '../../src/adapters/linux/vf.ts';
 
 const MAC = '52:54:00:11:22:33';
 
@@ -32,6 +32,12 @@ test.each([
 
 test('an entry of the device itself is removed as the permanent one that it is', () => {
   expect(fdbIn(deleteFdb(4, MAC, 'self'))?.fixed).toBe(true);
+});
+
+test('a table is asked for by device, or by bridge (ndm_ifindex, NDA_MASTER): nothing else may be set in a strict request', () => {
+  const [device, bridge] = [getFdb(4), getFdbOfBridge(7)];
+  expect([...device.subarray(16)]).toEqual([7, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0]);
+  expect([...bridge.subarray(16)]).toEqual([7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 9, 0, 7, 0, 0, 0]);
 });
 
 test('bytes that are cut or changed are damage, or nothing', () => {

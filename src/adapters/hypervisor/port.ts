@@ -9,7 +9,7 @@ import type { VfFacts, VmPolicy } from '../../events/hosting.ts';
 import type { Mac } from '../../events/mac.ts';
 import type { Conversation } from '../linux/effects/conversation.ts';
 import { linkBy, must, Stop } from '../linux/effects/standing.ts';
-import { addFdb, deleteFdb, fdbIn, type FdbEntry, getFdb, getVfs, setVf, vfIn, type Table } from '../linux/vf.ts';
+import { addFdb, deleteFdb, fdbIn, type FdbEntry, getFdb, getFdbOfBridge, getVfs, setVf, vfIn, type Table } from '../linux/vf.ts';
 
 export type PortFacts = Omit<EventData<'port.facts'>, 'pair'>;
 /** Where a forwarding entry is to be, in the order of the kernel's documentation (net_failover.rst). */
@@ -48,12 +48,12 @@ export class Port {
     const vf = await this.#vf();
     const places = this.places;
     if (places.length === 0) return { vf, pfEntry: null, tapEntry: null };
-    const entries = await this.#entries();
     const has = async (on: Place['on']): Promise<boolean | null> => {
       const place = places.find((one) => one.on === on);
       if (place === undefined) return null;
       const ifindex = await this.#index(place.iface);
-      return entries.some((one) => one.ifindex === ifindex && one.mac === this.vm.mac && one.table === place.table && one.fixed);
+      if (ifindex === null) return false;
+      return (await this.#fixedOf(ifindex, place.table)).some(({ mac }) => mac === this.vm.mac);
     };
     return { vf, pfEntry: await has('pf'), tapEntry: await has('tap') };
   }
@@ -62,9 +62,15 @@ export class Port {
     return (await linkBy(this.#conversation, iface))?.ifindex ?? null;
   }
 
-  async #entries(): Promise<FdbEntry[]> {
-    const { replies } = await this.#conversation.ask(getFdb());
-    return replies.map(fdbIn).filter((entry) => entry !== null);
+  async #fixed(request: Uint8Array): Promise<FdbEntry[]> {
+    const { replies } = await this.#conversation.ask(request);
+    return replies
+      .map(fdbIn)
+      .filter((entry) => entry !== null)
+      .filter(({ fixed }) => fixed);
+  }
+  async #fixedOf(ifindex: number, table: Table): Promise<FdbEntry[]> {
+    return (await this.#fixed(getFdb(ifindex))).filter((one) => one.ifindex === ifindex && one.table === table);
   }
 
   async #vf(): Promise<VfFacts | null> {
@@ -72,9 +78,10 @@ export class Port {
     if (port !== undefined) {
       const ifindex = await this.#index(port);
       if (ifindex === null) return null;
-      const held = (await this.#entries()).filter((one) => one.ifindex === ifindex && one.table === 'master' && one.fixed);
-      const held1 = held.find((one) => one.mac === mac || one.mac === parking);
-      return { mac: held1?.mac ?? NO_MAC, vlan: 0, qos: 0, spoofchk: null, trust: null };
+      const held = (await this.#fixedOf(ifindex, 'master')).map((one) => one.mac);
+      // A bridge may move the pair's entry here when the guest transmits here, beside that of the parking MAC.
+      const found = [mac, parking].find((one) => one !== undefined && held.includes(one));
+      return { mac: found ?? NO_MAC, vlan: 0, qos: 0, spoofchk: null, trust: null };
     }
     const ifindex = pf === undefined ? null : await this.#index(pf);
     if (ifindex === null || vf === undefined) return null;
@@ -144,12 +151,14 @@ export class Port {
    * bridge may have moved to another port since: where the guest is now.
    */
   async remove(places: readonly Place[]): Promise<void> {
-    const entries = (await this.#entries()).filter(({ mac, fixed }) => mac === this.vm.mac && fixed);
     for (const { iface, table } of places) {
       const link = await linkBy(this.#conversation, iface);
+      if (link === null) continue;
+      const { ifindex, master } = link;
+      const isMasters = table === 'master' && master !== undefined;
+      const entries = isMasters ? await this.#fixed(getFdbOfBridge(master)) : await this.#fixedOf(ifindex, table);
       const isOurs = (one: FdbEntry): boolean =>
-        one.table === table &&
-        (one.ifindex === link?.ifindex || (table === 'master' && one.master !== null && one.master === link?.master));
+        one.mac === this.vm.mac && one.table === table && (!isMasters || one.master === master);
       const requests = entries.filter(isOurs).map((one) => deleteFdb(one.ifindex, this.vm.mac, table));
       await must(this.#conversation, `forwarding entry on ${iface}`, requests);
     }

@@ -145,7 +145,14 @@ export const deleteFdb = (ifindex: number, mac: Mac, table: Table): Uint8Array =
     neighHead(ifindex, table === 'self' ? NUD.permanent : 0, NTF[table]),
     attribute(NDA.lladdr, macBytes(mac)),
   );
-export const getFdb = (): Uint8Array => message(RTM.getNeigh, NLM_F.dump, neighHead(0, 0, 0));
+/**
+ * RTM_GETNEIGH: the entries of one device, its own and those that a bridge has for it as a port. A kernel before 4.20 does not
+ * look at the number and tells of all (rtnl_fdb_dump).
+ */
+export const getFdb = (ifindex: number): Uint8Array => message(RTM.getNeigh, NLM_F.dump, neighHead(ifindex, 0, 0));
+/** The same for a bridge: the entries of all its ports. */
+export const getFdbOfBridge = (ifindex: number): Uint8Array =>
+  message(RTM.getNeigh, NLM_F.dump, neighHead(0, 0, 0), attribute(NDA.master, u32(ifindex)));
 
 /** An entry out of the answer to `getFdb`; null for a message of another family or without a MAC. Throws Damage. */
 export const fdbIn = (bytes: Uint8Array): FdbEntry | null => {

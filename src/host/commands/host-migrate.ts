@@ -120,13 +120,13 @@ class Migration {
     return this.#verify();
   }
 
-  /** The VF on the target has the pair's MAC before the guest arrives. */
+  /** The VF on the target is as it must be before the guest arrives. */
   async #reserve(episode: string): Promise<void> {
     this.#undo.push(() => this.#released());
     await this.#target.order('reserve', { episode });
-    const ready = await this.#target.until((pair) => pair.port?.vf?.mac === pair.mac, RESERVE_LIMIT_MS, this.#signal);
+    const ready = await this.#target.until((pair) => pair.isReady, RESERVE_LIMIT_MS, this.#signal);
     if (ready === null)
-      throw late(`the target’s VF did not get the MAC: ${(await this.#target.look()).hindrance ?? 'no reason known'}`);
+      throw late(`the target is not ready for the guest: ${(await this.#target.look()).hindrance ?? 'no reason known'}`);
     this.#tell('reserved');
   }
 

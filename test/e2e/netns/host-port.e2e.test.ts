@@ -104,6 +104,16 @@ describe.skipIf(why !== null)(`on a real bridge${skipped(why)}`, () => {
     expect(entries()).toEqual([`${PARKED} dev vf0 sticky master br7 static`]);
   });
 
+  test('a port to which the bridge has moved the entry has the pair’s MAC, until the entry is taken away', () => {
+    perform('parkMac');
+    perform('addForwarding');
+    run('bridge', 'fdb', 'replace', MAC, 'dev', 'vf0', 'master', 'static');
+    expect(perform('look').facts).toMatchObject({ vf: { mac: MAC }, tapEntry: false });
+    expect(perform('removeForwarding').facts).toMatchObject({ vf: { mac: PARKED }, tapEntry: false });
+    expect(perform('restoreMac').owed).toEqual([]);
+    expect(entries()).toEqual([`${MAC} dev vf0 sticky master br7 static`]);
+  });
+
   test('after a crash in the middle what is owed says what to give back', () => {
     perform('parkMac');
     perform('addForwarding');
