@@ -102,8 +102,8 @@ export class HostedStory {
     this.#port = { ...this.#port, ...entries, vf: { ...this.#port.vf, mac } };
     return this.tell('port.facts', { pair: MAC, ...this.#port });
   }
-  guest(primary: string | null = MAC, datapath = 'primary'): Decision[] {
-    const guest = { version: '0', stage: 'onPrimary', datapath, primary, episode: null, findings: [] };
+  guest(primary: string | null = MAC, datapath = 'primary', episode: string | null = null): Decision[] {
+    const guest = { version: '0', stage: 'onPrimary', datapath, primary, episode, findings: [] };
     return this.tell('channel.facts', { pair: MAC, guest });
   }
 

@@ -5,6 +5,7 @@ import type { Happening } from '../src/events/catalogue.ts';
 import { type InspectedEvent, type InspectorDocument, NO_TIMELINE } from '../src/host/inspector/document.ts';
 import { readDocument } from '../src/host/inspector/read.ts';
 import { appeared, changed, trio } from './given.ts';
+import { HostedStory, MAC, RUNNING } from './hosted.given.ts';
 
 const RECORDINGS = fileURLToPath(new URL('../replay/recordings/', import.meta.url));
 export const RECORDING_NAMES = readdirSync(RECORDINGS).filter((name) => name.endsWith('.jsonl'));
@@ -48,6 +49,22 @@ export const documentOf = (events: readonly InspectedEvent[], name = 'made.jsonl
   events,
   timeline: NO_TIMELINE,
 });
+
+/** A hypervisor's log: parked while the guest is sent, and back when that is cancelled. */
+export const hostLog = (): InspectedEvent[] => {
+  const host = new HostedStory();
+  host.port();
+  host.qemu(RUNNING);
+  host.guest();
+  host.says('UNPLUG_PRIMARY', { 'device-id': 'vf0' });
+  for (const migration of ['wait-unplug', 'active', 'cancelling', 'cancelled']) {
+    host.qemu({ migration });
+    host.run();
+  }
+  host.guest(MAC);
+  host.run();
+  return eventsOf(host.events);
+};
 
 /** A pair whose primary loses and gets its carrier, over and over. */
 export const longLog = (length: number): InspectedEvent[] => {

@@ -1,11 +1,13 @@
 // Every command of `netkvm`, in one list (those about parameters: parameters/commands.ts): what it is for, its options with their ranges, examples and exit codes. Parsing
 // (arguments.ts), help (commands/help.ts) and docs/commands.md are made from it; cli.ts runs them.
-import { DATAPATHS, STAGES } from '../machines/stages.ts';
+import { DATAPATHS, HOST_STAGES, STAGES } from '../machines/stages.ts';
 import type { Command, Option } from './command.ts';
 import { CONFIG, JSON_OUT, LOG_OPTIONS, STATE_DIR } from './options.ts';
 import { PARAMETER_COMMANDS } from './parameters/commands.ts';
 import { LOG_LEVELS } from './settings.ts';
 
+/** Of a guest's pair and of a hypervisor's; some names are in both lists. */
+const WAITED_STAGES = [...new Set([...STAGES, ...HOST_STAGES])];
 const PAIR: Option = { name: 'pair', value: 'MAC', meaning: 'Only the pair with this MAC.' };
 const OUTPUT: Option = { name: 'output', short: 'o', value: 'FILE', meaning: 'Write to this file instead of standard output.' };
 const TIMEOUT = (initial: string): Option => ({
@@ -120,7 +122,12 @@ export const COMMANDS: readonly Command[] = [
     summary: 'Wait until a pair (or, without --pair, every pair) has a stage or a datapath.',
     options: [
       PAIR,
-      { name: 'stage', value: 'STAGE', choices: STAGES, meaning: 'The stage to wait for.' },
+      {
+        name: 'stage',
+        value: 'STAGE',
+        choices: WAITED_STAGES,
+        meaning: 'The stage to wait for, of a guest’s pair or of a hypervisor’s.',
+      },
       { name: 'datapath', value: 'PATH', choices: DATAPATHS, meaning: 'The datapath to wait for.' },
       TIMEOUT('60'),
       ...LOG_OPTIONS,

@@ -4,7 +4,7 @@ import type { Foldable } from '../events/envelope.ts';
 import { OUTCOMES } from '../events/catalogue.ts';
 import type { Step } from '../machines/step.ts';
 import { FINDINGS, type FindingCode } from '../machines/reasons.ts';
-import { DATAPATHS, STAGES } from '../machines/stages.ts';
+import { DATAPATHS, HOST_STAGES, STAGES } from '../machines/stages.ts';
 import type { Story } from '../machines/story.ts';
 
 interface Metric {
@@ -105,7 +105,8 @@ export class Meters {
   samples(source: MetricsSource): Readonly<Record<MetricName, readonly Sample[]>> {
     const { story, seq, outage, version, machineVersion, platform, started_s } = source;
     const now_s = seconds(source.mono_ns);
-    const pairs = [...story.guest.pairs.values()].slice(0, PAIRS_MAX);
+    const { guest } = story;
+    const pairs = [...guest.pairs.values(), ...guest.hosted.pairs.values()].slice(0, PAIRS_MAX);
     for (const { mac, shown } of pairs) {
       const path = this.#pathTime(mac, shown.datapath, now_s);
       if (path !== null) this.#turn(path, now_s, shown.datapath);
@@ -120,8 +121,8 @@ export class Meters {
       netkvm_events_total: this.#counted('netkvm_events_total'),
       netkvm_log_seq: [[[], seq]],
       netkvm_log_outage: [[[], outage === null ? 0 : 1]],
-      netkvm_pair_stage: pairs.flatMap(({ mac, shown }) =>
-        STAGES.map((stage): Sample => [[mac, stage], shown.stage === stage ? 1 : 0]),
+      netkvm_pair_stage: pairs.flatMap(({ mac, mode, shown }) =>
+        (mode === 'host' ? HOST_STAGES : STAGES).map((stage): Sample => [[mac, stage], shown.stage === stage ? 1 : 0]),
       ),
       netkvm_pair_datapath: pairs.flatMap(({ mac, shown }) =>
         DATAPATHS.map((path): Sample => [[mac, path], shown.datapath === path ? 1 : 0]),

@@ -33,8 +33,11 @@ export const wordFor = (pair: HostedPair): WordToGuest | null => {
 const owes = ({ obligations }: HostedPair, kind: ObligationKind): boolean => obligations.some((one) => one.kind === kind);
 
 /** The MAC that the guest saw on its primary is not the pair's: it has to see it again. */
-const sawWrongMac = ({ guest, mac, port }: HostedPair): boolean =>
-  guest !== null && guest.primary !== null && guest.primary !== mac && port?.vf?.mac === mac;
+const sawWrongMac = (pair: HostedPair): boolean => {
+  const { guest, mac, port } = pair;
+  const isCertain = guest !== null && guest.primary !== null && guest.primary !== mac;
+  return isCertain && (port?.vf?.mac === mac || isPluggedIntoPort(pair));
+};
 
 const isUnplugging = (pair: HostedPair): boolean => {
   const { monitor, vm, order, asked, hidden } = pair;
@@ -83,6 +86,12 @@ export const isOnStandby = (pair: HostedPair): boolean => {
   return isOwedBack(pair) || (reserved && mayComeBack(pair));
 };
 
+/** Parked by us, or not yet what the primary needs that comes; who parked the port of a primary that is there, does not matter. */
+const isMisplaced = (pair: HostedPair, isOurs: boolean, isParked: boolean): boolean => {
+  if (isParked && (owes(pair, 'vfMac') || (isPluggedIntoPort(pair) && pair.monitor?.primary === true))) return true;
+  return !isOurs && (pair.monitor?.incoming === true || isPlugging(pair));
+};
+
 const flag = (holds: boolean | undefined, bit: number): number => (holds === true ? bit : 0);
 
 /** Computes the packed view anew. */
@@ -113,7 +122,7 @@ export const lookAtHosted = (pair: HostedPair, policy: Policy): number => {
     flag(isParked, B.vfParked) |
     flag(onStandby, B.onStandby) |
     flag(onStandby && vf !== null && !isParked && !pair.returning, B.unparked) |
-    flag((isParked && owes(pair, 'vfMac')) || (incoming && vf !== null && !isOurs), B.misplaced) |
+    flag(vf !== null && isMisplaced(pair, isOurs, isParked), B.misplaced) |
     flag(port?.pfEntry === false || port?.tapEntry === false, B.unforwarded) |
     flag(owes(pair, 'forwarding'), B.forwarded) |
     flag(pair.guest !== null && wordFor(pair) !== null && wordFor(pair) !== pair.told?.word, B.untold) |

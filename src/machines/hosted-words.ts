@@ -16,6 +16,10 @@ export const hear = (pair: HostedPair, { name, fields }: EventData<'monitor.even
   return true;
 };
 
+/** Whether the guest transmits on its standby, as it was told to: its answer may have been lost. */
+export const hasMoved = ({ answer, told, guest }: HostedPair): boolean =>
+  answer === null && told?.word === 'prepare' && guest?.episode === told.episode && guest.datapath === 'standby';
+
 /** What is done, and no fact shows. */
 export const remember = (pair: HostedPair, decision: Decision): void => {
   if (decision.kind === 'tellGuest') pair.told = decision.plan;

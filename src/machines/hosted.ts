@@ -4,7 +4,7 @@ import { type Decision, type EventData, HOST_KINDS, type Policy } from '../event
 import { type VmPolicy } from '../events/hosting.ts';
 import type { Foldable } from '../events/envelope.ts';
 import { type HostedPair, type Monitor, newHosted } from './hosted-pair.ts';
-import { becauseOf, DATAPATH, decide, hear, remember } from './hosted-words.ts';
+import { becauseOf, DATAPATH, decide, hasMoved, hear, remember } from './hosted-words.ts';
 import { isMigrating, isOwedBack, isPluggedIntoPort, lookAtHosted, SENDING, wordFor } from './hosted-view.ts';
 import { HOST_BIT, type HostDelay, hostConfigurationOf, hostDelayOf, reactHost } from './migration.ts';
 import type { Growing } from './step.ts';
@@ -117,6 +117,7 @@ export class Hosted {
         return;
       case 'channel.facts':
         pair.guest = event.data.guest;
+        if (hasMoved(pair)) pair.answer = 'prepared';
         if (pair.guest?.primary === pair.mac && (!isPluggedIntoPort(pair) || pair.guest.datapath === 'primary'))
           pair.returning = false;
         return;

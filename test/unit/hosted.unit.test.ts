@@ -185,6 +185,23 @@ describe('what an operator orders', () => {
     expect(prepared(host).map(({ kind }) => kind)).toEqual(['startMigration']);
   });
 
+  test('that it has moved is seen, too, when its answer was lost; of another migration, or before it was told, it is not', () => {
+    const host = ordered();
+    expect(host.guest(MAC, 'standby', 'b-0')).toEqual([]);
+    expect(host.guest(MAC, 'primary', 'b-1')).toEqual([]);
+    expect(host.guest(MAC, 'standby', 'b-1').map(({ kind }) => kind)).toEqual(['startMigration']);
+    const untold = present();
+    untold.guest(MAC, 'standby', 'b-1');
+    expect(untold.pair.answer).toBeNull();
+  });
+
+  test('a guest that refused has not been prepared by standing on its standby', () => {
+    const host = ordered();
+    host.tell('channel.heard', { pair: MAC, word: 'refused', episode: 'b-1', reason: 'no' });
+    host.guest(MAC, 'standby', 'b-1');
+    expect(host.pair.answer).toBe('refused');
+  });
+
   test('where QEMU hides nothing, the primary is unplugged, parked, and only then the guest migrates', () => {
     const host = ordered({}, { failover: false });
     expect(prepared(host).map(({ kind }) => kind)).toEqual(['unplugPrimary']);
@@ -406,6 +423,38 @@ describe('a primary that this program plugs', () => {
     expect(host.run()).toEqual(['removeForwarding', 'restoreMac']);
     expect(host.stage).toBe('present');
     expect(host.pair.obligations).toEqual([]);
+  });
+
+  test('a VF or a port that another log has parked gets its MAC all the same', () => {
+    const vf = new HostedStory();
+    vf.port({ mac: PARKED });
+    vf.tell('operator.commanded', { command: 'reserve', pair: MAC, by: 'test', episode: 'b-1' });
+    vf.qemu({ ...BY_US, incoming: true, running: false, primary: false });
+    expect(vf.run()).toEqual(['addForwarding']);
+    vf.qemu({ incoming: false, running: true });
+    expect(vf.run()).toEqual(['removeForwarding', 'restoreMac', 'plugPrimary']);
+    const port = new HostedStory(PORT);
+    port.port({ mac: PARKED });
+    expect(port.qemu(BY_US).map(({ kind }) => kind)).toEqual(['restoreMac']);
+    const hidden = new HostedStory(PORT);
+    hidden.port({ mac: PARKED });
+    expect(hidden.qemu(RUNNING)).toEqual([]);
+  });
+
+  test('a guest that sees another MAC behind a port gets its primary anew, whatever the entry says', () => {
+    const host = present(PORT);
+    host.qemu(BY_US);
+    host.qemu({ primary: false });
+    host.run();
+    host.qemu({ primary: true });
+    expect(host.guest('02:00:00:00:00:07', 'standby').map(({ kind }) => kind)).toEqual(['unplugPrimary']);
+    host.done();
+    host.qemu({ primary: false });
+    host.guest(null, 'standby');
+    expect(host.run()).toEqual(['plugPrimary']);
+    host.guest();
+    expect(host.run()).toEqual(['removeForwarding', 'restoreMac']);
+    expect(host.stage).toBe('present');
   });
 
   test('where QEMU hides the primary a port is as a VF is', () => {

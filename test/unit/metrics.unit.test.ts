@@ -9,7 +9,8 @@ import { METRICS, Meters, metricsText } from '../../src/host/metrics.ts';
 import { openMetrics, type MetricsServer } from '../../src/host/metrics-server.ts';
 import { Story } from '../../src/machines/story.ts';
 import { changed, appeared, gone, MAC, trio } from '../given.ts';
-import { cleanUp, daemon, folder, until } from './service.given.ts';
+import { HostedStory, RUNNING } from '../hosted.given.ts';
+import { cleanUp, daemon, folder, inProcess, Running, until } from './service.given.ts';
 import type { Happening } from '../../src/events/catalogue.ts';
 
 /** Parses the text exposition format 0.0.4 strictly; throws for a line that is none. */
@@ -99,6 +100,27 @@ describe('counted', () => {
     expect(later.get('netkvm_path_seconds_total')?.samples.get(`{pair="${MAC}",datapath="none"}`)).toBe(13);
   });
 
+  test('a hypervisor’s pairs, with their own stages', () => {
+    const meters = new Meters();
+    const host = new HostedStory();
+    host.port();
+    host.qemu(RUNNING);
+    host.later(30_000).qemu({ migration: 'active' });
+    host.run();
+    const { events } = host;
+    const story = new Story();
+    for (const event of events) meters.note(event, story.tell(event));
+    const families = parse(metricsText(meters.samples({ ...source, story, mono_ns: events.at(-1)?.mono_ns ?? '' })));
+    const of = (name: string, labels: string) => families.get(name)?.samples.get(labels);
+    expect(of('netkvm_pair_stage', `{pair="${MAC}",stage="parked"}`)).toBe(1);
+    expect(of('netkvm_pair_stage', `{pair="${MAC}",stage="present"}`)).toBe(0);
+    expect(of('netkvm_pair_stage', `{pair="${MAC}",stage="onPrimary"}`)).toBeUndefined();
+    expect(of('netkvm_pair_datapath', `{pair="${MAC}",datapath="standby"}`)).toBe(1);
+    expect(of('netkvm_path_seconds_total', `{pair="${MAC}",datapath="primary"}`)).toBeCloseTo(30, 1);
+    expect(of('netkvm_decisions_total', `{pair="${MAC}",kind="parkMac"}`)).toBe(1);
+    expect(of('netkvm_outcomes_total', `{pair="${MAC}",result="succeeded"}`)).toBe(2);
+  });
+
   test('whatever stands in a label, the text is Prometheus’', () => {
     const families = parse(metricsText(new Meters().samples({ ...source, story: new Story() })));
     expect([...families.keys()]).toEqual(Object.keys(METRICS));
@@ -166,6 +188,23 @@ describe('the service', () => {
     expect(of('netkvm_datapath_changes_total', `{pair="${MAC}",datapath="primary"}`)).toBe(2);
     expect(of('netkvm_events_total', '{type="service.started"}')).toBe(1);
     expect((await service.stop()).code).toBe(0);
+  });
+
+  test('has the guests of a hypervisor, and `wait` waits for them', async () => {
+    const [dir, port] = [folder(), await free()];
+    const vm = `mac = "${MAC}"\nqmp = "${dir}/qmp"\nstandby = "s"\nprimary = "p"\npf = "nowhere"\nvf = 0`;
+    writeFileSync(join(dir, 'config.toml'), `[service]\nmetricsPort = ${port}\n[[vms]]\n${vm}\n`);
+    const host = new Running(['host', '--state-dir', dir, '--config', join(dir, 'config.toml'), '--json']);
+    await host.line('watching');
+    const families = parse((await get(port, '/metrics')).text);
+    expect(families.get('netkvm_pair_stage')?.samples.get(`{pair="${MAC}",stage="unwatched"}`)).toBe(1);
+    const wait = (...words: string[]) => inProcess('wait', '--state-dir', dir, ...words);
+    expect((await wait('--stage', 'unwatched', '--pair', MAC)).status).toBe(0);
+    expect(await wait('--stage', 'parked', '--timeout', '0.1')).toMatchObject({
+      status: 3,
+      stderr: expect.stringContaining(`${MAC} is in stage unwatched (monitor.gone), not parked`) as string,
+    });
+    expect((await host.stop()).code).toBe(0);
   });
 
   test('goes on without them when the port is taken', async () => {

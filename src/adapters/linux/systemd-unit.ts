@@ -148,7 +148,7 @@ export const hostUnitText = (options: UnitOptions): string => {
     .replace(` run\n`, ` host\n`)
     .replace(
       'NoNewPrivileges=yes\n',
-      `CapabilityBoundingSet=${Object.keys(HOST_CAPABILITIES).join(' ')}\nNoNewPrivileges=yes\nRestrictAddressFamilies=AF_NETLINK AF_UNIX\n`,
+      `CapabilityBoundingSet=${Object.keys(HOST_CAPABILITIES).join(' ')}\nNoNewPrivileges=yes\nRestrictAddressFamilies=AF_NETLINK AF_UNIX AF_INET AF_INET6\n`,
     )
     .replaceAll(UNIT + '`', HOST_UNIT + '`');
 };

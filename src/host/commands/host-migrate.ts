@@ -15,6 +15,10 @@ const BACK_LIMIT_MS = 60_000;
 const VERIFY_LIMIT_MS = 30_000;
 const RESERVE_LIMIT_MS = 10_000;
 
+/** How long an agent may take to be there again. */
+const RESTART_LIMIT_MS = 15_000;
+
+const isAway = (error: unknown): boolean => error instanceof NetkvmError && error.code === 'control.unreachable';
 const refuse = (text: string): NetkvmError => new NetkvmError('command.refused', text);
 const late = (text: string): NetkvmError => new NetkvmError('wait.timedOut', text);
 
@@ -23,6 +27,7 @@ class Side {
   readonly name: 'source' | 'target';
   readonly #socket: string;
   readonly #mac: string;
+  #isKnown = false;
   constructor(name: 'source' | 'target', socket: string, mac: string) {
     this.name = name;
     this.#socket = socket;
@@ -30,16 +35,34 @@ class Side {
   }
 
   async look(): Promise<HostedDocument & { readonly suggested: string; readonly effectsOn: boolean }> {
-    const { pairs, episode, effects } = await request(this.#socket, 'hosted');
+    const { pairs, episode, effects } = await this.#ask('hosted');
     const found = Array.isArray(pairs) ? (pairs as HostedDocument[]).find(({ mac }) => mac === this.#mac) : undefined;
     if (found === undefined) throw refuse(`the ${this.name} has no guest with the pair ${this.#mac}`);
     return { ...found, suggested: String(episode), effectsOn: effects === 'on' };
   }
-  order(order: string, more: object = {}): Promise<JsonObject> {
-    return request(this.#socket, 'order', { order, pair: this.#mac, by: 'netkvm host migrate', ...more });
+  /** Asks an agent that may be started anew meanwhile: it goes on with what its log says. */
+  async #ask(name: string, params: object = {}): Promise<JsonObject> {
+    for (const end = performance.now() + RESTART_LIMIT_MS; ; await sleep(LOOK_MS)) {
+      try {
+        const answer = await request(this.#socket, name, params);
+        this.#isKnown = true;
+        return answer;
+      } catch (error) {
+        if (!isAway(error) || !this.#isKnown || performance.now() > end) throw error;
+      }
+    }
+  }
+  /** Where the agent died before it answered, its log says whether it was told: an order counts once. */
+  async order(order: string, more: { readonly episode?: string; readonly uri?: string } = {}): Promise<void> {
+    const params = { order, pair: this.#mac, by: 'netkvm host migrate', ...more };
+    await request(this.#socket, 'order', params).catch(async (error: unknown) => {
+      if (!isAway(error)) throw error;
+      const { episode } = await this.look();
+      if (more.episode === undefined || episode !== more.episode) await request(this.#socket, 'order', params);
+    });
   }
   async progress(): Promise<JsonObject> {
-    const { migration } = await request(this.#socket, 'progress', { pair: this.#mac });
+    const { migration } = await this.#ask('progress', { pair: this.#mac });
     return typeof migration === 'object' && migration !== null ? (migration as JsonObject) : {};
   }
   /** Looks until `isThere`; null when that does not come in time. */
@@ -57,12 +80,14 @@ class Side {
   }
 }
 
+/** With its primary, or without it: also while one is on its way, right after another migration. */
+const MAY_LEAVE: readonly string[] = ['present', 'absent', 'parked', 'hidden', 'returning'];
+
 /** Why the guest cannot be migrated; checked before anything is touched. */
 const hindranceOf = (source: Awaited<ReturnType<Side['look']>>, target: Awaited<ReturnType<Side['look']>>): string | null => {
   if (!source.effectsOn || !target.effectsOn) return `effects are not on at the ${source.effectsOn ? 'target' : 'source'}`;
   if (source.readOnly) return 'the source’s monitor is read-only';
-  if (source.stage !== 'present' && source.stage !== 'absent' && source.stage !== 'parked' && source.stage !== 'hidden')
-    return `the source is in stage ${source.stage} (${source.because})`;
+  if (!MAY_LEAVE.includes(source.stage)) return `the source is in stage ${source.stage} (${source.because})`;
   if (source.order !== null) return 'another migration of this guest is under way';
   if (source.monitor?.running !== true) return 'the guest is paused: it could not let its primary go. Resume it first';
   if (target.stage !== 'awaited') return `the target’s QEMU does not wait for a guest: stage ${target.stage} (${target.because})`;

@@ -15,7 +15,8 @@ interface Wish {
 
 /** What is missing for the wish to hold, in words; an empty list when it does. */
 const missing = ({ guest }: Story, { mac, stage, datapath }: Wish): string[] => {
-  const pairs = [...guest.pairs.values()].filter((pair) => mac === null || pair.mac === mac);
+  const known = [...guest.pairs.values(), ...guest.hosted.pairs.values()];
+  const pairs = known.filter((pair) => mac === null || pair.mac === mac);
   if (pairs.length === 0) return [mac === null ? 'there is no pair' : `there is no pair ${mac}`];
   return pairs.flatMap(({ mac: name, shown }) => [
     ...(stage !== undefined && shown.stage !== stage

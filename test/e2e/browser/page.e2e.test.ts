@@ -3,12 +3,23 @@
 import { describe, expect, test } from 'vitest';
 import { activeStates } from '../../../src/machines/chart-graph.ts';
 import { momentAt } from '../../../src/host/inspector/page/moment.ts';
+import { HOST_ACTOR } from '../../../src/host/inspector/protocol.ts';
 import { Tracks } from '../../../src/host/inspector/page/tracks.ts';
 import { duration } from '../../../src/host/inspector/page/words.ts';
 import { Guest } from '../../../src/machines/guest.ts';
 import { STEPS } from '../../../replay/timeline/document.ts';
 import { MAC } from '../../given.ts';
-import { documentOf, HOSTILE, hostileLog, longLog, metered, migrated, recorded, RECORDING_NAMES } from '../../inspector.given.ts';
+import {
+  documentOf,
+  HOSTILE,
+  hostileLog,
+  hostLog,
+  longLog,
+  metered,
+  migrated,
+  recorded,
+  RECORDING_NAMES,
+} from '../../inspector.given.ts';
 import { expectPosition, isFull, keepScreenshot, litStates, position, pulsedEdges, screen, violations } from './given.ts';
 
 const { openFile } = screen();
@@ -88,6 +99,31 @@ describe('the hosts of a guest', () => {
     }
     expect([...told].join('\n')).toMatch(/qmp-A command migrate\b/);
     await keepScreenshot(page, 'hosts');
+  });
+});
+
+describe('the log of a hypervisor', () => {
+  test('shows its pairs as actors: what is lit is what the fold says, at every event', async () => {
+    const events = hostLog();
+    const page = await openFile(documentOf(events, 'host.jsonl'));
+    await page.getByRole('button', { name: 'other actors' }).click();
+    expect(await page.getByRole('navigation', { name: 'Actors' }).textContent()).toContain(`${HOST_ACTOR}${MAC}`);
+    const happenings = page.locator('.happenings button');
+    const guest = new Guest();
+    const stages = new Set<string>();
+    let shown = 0;
+    for (const event of events) {
+      const [pair] = guest.apply(event).hosted;
+      if (pair === undefined) continue;
+      await happenings.nth(shown).click();
+      shown += 1;
+      const lit = (await litStates(page)).map((id) => id.split('.').at(-1));
+      expect(lit, `event ${event.seq}, ${event.type}`).toEqual(expect.arrayContaining(['path', 'effects', pair.shown.stage]));
+      stages.add(pair.shown.stage);
+    }
+    expect([await happenings.count(), [...stages]]).toEqual([shown, expect.arrayContaining(['waitUnplug', 'parked', 'present'])]);
+    expect(await violations(page)).toEqual([]);
+    await keepScreenshot(page, 'hypervisor');
   });
 });
 

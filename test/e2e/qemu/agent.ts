@@ -19,18 +19,38 @@ const NETKVM = fileURLToPath(new URL('../../../src/host/netkvm.mjs', import.meta
 export const PARKED = parkingOf(MAC);
 const BRIDGE: Readonly<Record<Side, string>> = { a: 'br0', b: 'br1' };
 
-/** A command of the product in the lab's network, to its end. */
-export const netkvm = async (
-  lab: Lab,
-  ...words: string[]
-): Promise<{ readonly status: number | null; readonly output: string }> => {
-  const [program, ...rest] = [...DIES_WITH_US, ...lab.network.enter, process.execPath, NETKVM, ...words];
-  const child = spawn(program, rest, { stdio: ['ignore', 'pipe', 'pipe'] });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => (output += text));
-  await once(child, 'close');
-  return { status: child.exitCode, output };
-};
+/** A command of the product in the lab's network. */
+export class Command {
+  output = '';
+  readonly ended: Promise<{ readonly status: number | null; readonly output: string }>;
+  readonly #child: ChildProcess;
+
+  constructor(lab: Lab, ...words: readonly string[]) {
+    const [program, ...rest] = [...DIES_WITH_US, ...lab.network.enter, process.execPath, NETKVM, ...words];
+    const child = spawn(program, rest, { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#child = child;
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (text: string) => (this.output += text));
+    this.ended = once(child, 'close').then(() => ({ status: child.exitCode, output: this.output }));
+  }
+
+  /** When it has said this. */
+  async says(text: string): Promise<void> {
+    await until(`the command says ${text}, but: ${this.output}`, () => this.output.includes(text));
+  }
+  /** Ctrl-C. */
+  interrupt(): void {
+    this.#child.kill('SIGINT');
+  }
+}
+
+export interface AgentOptions {
+  /** More keys of the guest, and the policy. */
+  readonly more?: string;
+  readonly policy?: string;
+  /** Whether it plugs the primary. */
+  readonly plugs?: boolean;
+}
 
 export class Agent {
   readonly side: Side;
@@ -42,7 +62,7 @@ export class Agent {
   readonly #output: string;
   #process: ChildProcess | null = null;
 
-  constructor(lab: Lab, side: Side, vm: Vm, more = '', policy = 'effects = "on"') {
+  constructor(lab: Lab, side: Side, vm: Vm, { more = '', policy = 'effects = "on"', plugs = true }: AgentOptions = {}) {
     this.side = side;
     this.vm = vm;
     this.#lab = lab;
@@ -59,7 +79,7 @@ export class Agent {
       port: tap(side, 'primary'),
       tap: tap(side, 'standby'),
       bridge: BRIDGE[side],
-      plug: JSON.stringify(lab.card('primary')),
+      ...(plugs ? { plug: JSON.stringify(lab.card('primary')) } : {}),
     };
     const lines = Object.entries(keys).map(([name, value]) => `${name} = ${JSON.stringify(value)}`);
     writeFileSync(this.#config, `[policy]\n${policy}\n[[vms]]\n${lines.join('\n')}\n${more}\n`);
@@ -100,6 +120,20 @@ export class Agent {
 
   /** `kill -9`, and at once a new start. */
   async strike(): Promise<void> {
+    await this.kill();
+    await this.start();
+  }
+  /** The same as soon as it has said that it has decided this. */
+  async strikeAt(kind: string): Promise<void> {
+    await new Promise<void>((resolve) => {
+      let torn = '';
+      this.#process?.stdout?.on('data', (text) => {
+        torn += String(text);
+        if (!torn.includes(`"kind":"${kind}"`)) return;
+        this.#process?.kill('SIGKILL');
+        resolve();
+      });
+    });
     await this.kill();
     await this.start();
   }

@@ -1,78 +1,20 @@
 // `netkvm host` beside real QEMUs: source and target, each with an agent and a switch of its own, and a guest with the service
 // in it. What the switches forward, what the agents' logs fold to, and what the guest says must agree in the end.
-import { afterEach, expect, inject, test } from 'vitest';
+import { expect, inject, test } from 'vitest';
 import { timelineOf } from '../../../replay/timeline/timeline.ts';
 import type { RecordedEvent } from '../../../src/events/envelope.ts';
-import { cleanUp, inProcess } from '../../unit/service.given.ts';
-import { Agent, netkvm, PARKED } from './agent.ts';
-import { CONFIGURATION, Guest } from './guest.ts';
-import { Lab, MAC } from './lab.ts';
+import { inProcess } from '../../unit/service.given.ts';
+import { PARKED } from './agent.ts';
+import { besideQemu, kinds, migrating, sound } from './hosts.ts';
+import type { Lab } from './lab.ts';
 import { GUEST, tap } from './network.ts';
-import { pause, type Vm } from './vm.ts';
+import { pause } from './vm.ts';
 
-const setup = inject('guests');
 const LIMIT_MS = 240_000;
 /** What the smoke run takes; the rest needs `-- --full`. */
 const full = inject('full');
+const { begin, beginTarget } = besideQemu(inject('guests'));
 
-let lab: Lab | null = null;
-let agents: Agent[] = [];
-afterEach(async () => {
-  for (const agent of agents) await agent.kill();
-  agents = [];
-  await lab?.end();
-  lab = null;
-  await cleanUp();
-});
-
-interface Begun {
-  readonly lab: Lab;
-  readonly guest: Guest;
-  readonly source: Agent;
-}
-interface Begin {
-  /** QEMU hides the primary, and the guest's kernel switches; else a bond that the service steers. */
-  readonly failover: boolean;
-  readonly native?: boolean;
-  readonly service?: boolean;
-  readonly more?: string;
-  readonly policy?: string;
-}
-
-/** A guest on its primary, and the agent beside it. */
-const begin = async ({ failover, native = false, service = true, more: keys = '', policy }: Begin): Promise<Begun> => {
-  const made = await Lab.boot(setup, { failover, model: 'vmxnet3', withPrimary: failover, native });
-  lab = made;
-  await made.network.part();
-  const guest = new Guest(made);
-  await guest.address();
-  if (service) await guest.serve(CONFIGURATION[failover ? 'kernel' : 'bond']);
-  if (!failover && service) await guest.takenOver();
-  if (!failover) await made.plug();
-  const source = new Agent(made, 'a', made.vm, keys, policy);
-  agents.push(source);
-  await source.giveMac();
-  await source.start();
-  if (service) await guest.rests('onPrimary', 'primary');
-  await source.stage('present');
-  if (service) await source.is('the guest speaks', ({ guest: word }) => word?.datapath === 'primary');
-  return { lab: made, guest, source };
-};
-
-const beginTarget = async (begun: Begun): Promise<{ readonly to: Vm; readonly target: Agent }> => {
-  const to = await begun.lab.destination();
-  const target = new Agent(begun.lab, 'b', to);
-  agents.push(target);
-  await target.start();
-  return { to, target };
-};
-const order = ({ source }: Begun, target: Agent, to: Vm, ...words: string[]) => {
-  const sides = ['--source', source.socket, '--target', target.socket];
-  return netkvm(lab as Lab, 'host', 'migrate', ...sides, '--pair', MAC, '--uri', to.migrationUri, ...words);
-};
-
-const kinds = (events: readonly RecordedEvent[]): string[] =>
-  events.flatMap((event) => (event.type === 'decision.made' ? [event.data.kind] : []));
 const at_ms = (event: RecordedEvent | undefined): number => Number(BigInt(event?.wall_ns ?? 0)) / 1e6;
 /** From QEMU's word to the end of the effect that it led to, by the agent's own log. */
 const took = (events: readonly RecordedEvent[], status: string, kind: string): number => {
@@ -84,17 +26,10 @@ const took = (events: readonly RecordedEvent[], status: string, kind: string): n
   const outcome = events.find((event) => event.type === 'outcome.seen' && event.data.decision === id);
   return at_ms(outcome) - at_ms(said);
 };
-/** The log folds to its own decisions. */
-const sound = async (agent: Agent): Promise<void> => {
-  await agent.kill('SIGTERM');
-  expect(agent.log().story.divergence).toBeNull();
-  const verified = await inProcess('log', 'verify', '--state-dir', agent.stateDir);
-  expect(verified.status).toBe(0);
-};
 /** Pings from the host: how many of them were answered. */
-const answered = async (count: number): Promise<number> => {
+const answered = async ({ network }: Lab, count: number): Promise<number> => {
   const words = ['busybox', 'ping', '-c', String(count), '-i', '0.05', '-W', '1', GUEST.v4];
-  const text = await (lab as Lab).network.run(...words).catch(({ stdout }: { stdout?: string }) => stdout ?? '');
+  const text = await network.run(...words).catch(({ stdout }: { stdout?: string }) => stdout ?? '');
   return Number(/, (\d+) packets received/.exec(text)?.[1] ?? 0);
 };
 
@@ -105,8 +40,8 @@ test(
     const begun = await begin({ failover: false });
     const { guest, source } = begun;
     const { to, target } = await beginTarget(begun);
-    expect((await order(begun, target, to, '--dry-run')).status).toBe(0);
-    const { status, output } = await order(begun, target, to);
+    expect((await migrating(begun.lab, source, target, '--dry-run').ended).status).toBe(0);
+    const { status, output } = await migrating(begun.lab, begun.source, target).ended;
     expect([status, output]).toEqual([0, expect.stringContaining('verified')]);
     expect(output).toContain('guest prepared');
     await begun.lab.arrived(to);
@@ -200,7 +135,7 @@ test.runIf(full)('the target dies under an ordered migration: the primary is plu
   const begun = await begin({ failover: false });
   const { to, target } = await beginTarget(begun);
   await begun.lab.vm.execute('migrate-set-parameters', { 'max-bandwidth': 2 * 1024 * 1024 });
-  const ordered = order(begun, target, to);
+  const ordered = migrating(begun.lab, begun.source, target).ended;
   await begun.source.is('memory is copied', ({ monitor }) => monitor?.migration === 'active');
   await to.kill();
   const { status, output } = await ordered;
@@ -236,7 +171,7 @@ test.runIf(full).each(['waitUnplug', 'parked', 'cancelling'] as const)(
 test.runIf(full)('a guest without the service is migrated as before', { timeout: LIMIT_MS }, async () => {
   const begun = await begin({ failover: true, service: false });
   const { to, target } = await beginTarget(begun);
-  const { status, output } = await order(begun, target, to);
+  const { status, output } = await migrating(begun.lab, begun.source, target).ended;
   expect([status, output]).toEqual([0, expect.stringContaining('verified')]);
   await begun.lab.arrived(to);
   await target.stage('present');
@@ -252,7 +187,7 @@ test.runIf(full)(
     const { to, target } = await beginTarget(begun);
     await made.vm.execute('stop');
     await source.is('it stands still', ({ monitor }) => monitor?.running === false);
-    const { status, output } = await order(begun, target, to);
+    const { status, output } = await migrating(begun.lab, begun.source, target).ended;
     expect([status, output]).toEqual([9, expect.stringContaining('paused')]);
     await made.beginMigration(to, 'wait-unplug');
     await source.is('QEMU cancels', ({ monitor }) => monitor?.migration === 'cancelling' || monitor?.migration === 'cancelled');
@@ -272,15 +207,11 @@ test.runIf(full)('there and back at once', { timeout: LIMIT_MS }, async () => {
   const begun = await begin({ failover: true });
   const { to, target } = await beginTarget(begun);
   await target.giveMac();
-  expect((await order(begun, target, to)).status).toBe(0);
+  expect((await migrating(begun.lab, begun.source, target).ended).status).toBe(0);
   await begun.lab.arrived(to);
   await begun.source.kill();
-  const back = await begun.lab.destination();
-  const home = new Agent(begun.lab, 'a', back);
-  agents.push(home);
-  await home.start();
-  const words = ['--source', target.socket, '--target', home.socket, '--pair', MAC, '--uri', back.migrationUri];
-  const { status, output } = await netkvm(begun.lab, 'host', 'migrate', ...words);
+  const { to: back, target: home } = await beginTarget(begun);
+  const { status, output } = await migrating(begun.lab, target, home).ended;
   expect([status, output]).toEqual([0, expect.stringContaining('verified')]);
   await begun.lab.arrived(back);
   await begun.guest.rests('onPrimary', 'primary');
@@ -299,13 +230,13 @@ test.runIf(full).each([true, false])(
     await made.beginMigration(to, 'active');
     await source.is('it is hidden', ({ stage, pending }) => stage === (parks ? 'parked' : 'hidden') && pending === null);
     await pause(500);
-    const count = await answered(40);
+    const count = await answered(made, 40);
     process.stdout.write(`parked ${parks}: ${count} of 40 pings answered\n`);
     expect(count).toBe(parks ? 40 : 0);
     await made.cancelMigration(to);
     await source.stage('present');
     expect(await source.entries()).toEqual({ pair: tap('a', 'primary') });
-    expect(await answered(5)).toBe(5);
+    expect(await answered(made, 5)).toBe(5);
   },
 );
 

@@ -1,8 +1,10 @@
 // `npm run test:qemu`: the service in a real guest. Sets up what it needs and cleans up behind itself; root, Linux x64.
 //   npm run test:qemu -- [--full] [--only TEXT] [--seed N]
 //   npm run test:qemu -- --measure [--quick]
+//   npm run test:qemu -- --measure-host [--quick]
 // --full runs the whole matrix, about an hour where there is no KVM, and writes its result to docs/qemu-matrix.md; --measure
-// takes about half an hour on a machine with nothing else to do, and writes docs/failover-measured.md. With --only the result
+// takes about half an hour on a machine with nothing else to do, and writes docs/failover-measured.md; --measure-host six
+// minutes, and docs/host-measured.md. With --only the result
 // of a part joins the kept results of earlier parts.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -14,15 +16,19 @@ import { missing } from './image.ts';
 import { Kept } from './kept.ts';
 import { matrixPage, type Results, type Verdict, verdictsIn } from './matrix-page.ts';
 import { measureAll } from './measure-all.ts';
+import { measureHost } from './measure-host.ts';
+import { prepare } from './setup.ts';
 
 const VITEST = fileURLToPath(new URL('../../../node_modules/vitest/vitest.mjs', import.meta.url));
 const PAGE = fileURLToPath(new URL('../../../docs/qemu-matrix.md', import.meta.url));
 const MEASURED = fileURLToPath(new URL('../../../docs/failover-measured.md', import.meta.url));
-const USAGE = 'npm run test:qemu -- [--full] [--only TEXT] [--seed N] | --measure [--quick] [--only TEXT]';
+const HOST_MEASURED = fileURLToPath(new URL('../../../docs/host-measured.md', import.meta.url));
+const USAGE =
+  'npm run test:qemu -- [--full] [--only TEXT] [--seed N] | --measure [--quick] [--only TEXT] | --measure-host [--quick]';
 
 const parsed = () => {
   const [flag, word] = [{ type: 'boolean', default: false } as const, { type: 'string' } as const];
-  const options = { full: flag, measure: flag, quick: flag, only: word, seed: word };
+  const options = { full: flag, measure: flag, 'measure-host': flag, quick: flag, only: word, seed: word };
   try {
     const { values } = parseArgs({ options });
     if (values.seed !== undefined && !/^[0-9]{1,10}$/.test(values.seed)) throw new Error('--seed is a number');
@@ -32,7 +38,7 @@ const parsed = () => {
     return process.exit(2);
   }
 };
-const { full, measure, quick, only, seed } = parsed();
+const { full, measure, 'measure-host': ofHosts, quick, only, seed } = parsed();
 const lacks = missing();
 if (lacks !== null) {
   process.stderr.write(`test:qemu cannot run here: ${lacks}\n`);
@@ -68,9 +74,16 @@ const runMeasurements = async (folder: string): Promise<number> => {
   return 0;
 };
 
+const runHostMeasurement = async (folder: string): Promise<number> => {
+  const page = await measureHost(await prepare(folder), quick ? 1 : 5, (line) => process.stdout.write(`${line}\n`));
+  if (quick) process.stdout.write(page);
+  else writeFileSync(HOST_MEASURED, page);
+  return 0;
+};
+
 const folder = mkdtempSync(join(tmpdir(), 'netkvm-results-'));
 try {
-  process.exitCode = await (measure ? runMeasurements(folder) : runTests(folder));
+  process.exitCode = await (ofHosts ? runHostMeasurement(folder) : measure ? runMeasurements(folder) : runTests(folder));
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

@@ -46,27 +46,27 @@ const ANNOUNCED_MS = 1500;
 /** From the plug, or the link's return, to a primary that has carried for a while. */
 const RETURN_MS: Readonly<Record<PrimaryModel, number>> = { vmxnet3: 2500, e1000e: 5000 };
 
-const now_ns = (): bigint => BigInt(Date.now()) * 1_000_000n;
+export const now_ns = (): bigint => BigInt(Date.now()) * 1_000_000n;
 
 interface Hole {
   readonly lost: number;
   readonly at_ns: string;
   readonly sent_ns: string;
 }
-interface Window {
+export interface Window {
   readonly operation: Operation;
   readonly from_ns: bigint;
   readonly to_ns: bigint;
   readonly downtime_ms: number | null;
 }
 
-const holesIn = (text: string): Hole[] =>
+export const holesIn = (text: string): Hole[] =>
   text
     .split('\n')
     .filter((line) => line.startsWith('{"lost"'))
     .map((line) => JSON.parse(line) as Hole);
 /** `clock` names the field that holds the host's clock: only one clock can say what happened in a window. */
-const lostIn = (holes: readonly Hole[], clock: 'at_ns' | 'sent_ns', { from_ns, to_ns }: Window): number =>
+export const lostIn = (holes: readonly Hole[], clock: 'at_ns' | 'sent_ns', { from_ns, to_ns }: Window): number =>
   holes.filter((hole) => BigInt(hole[clock]) >= from_ns && BigInt(hole[clock]) <= to_ns).reduce((sum, { lost }) => sum + lost, 0);
 
 /** One guest with one system in it, under one load. */

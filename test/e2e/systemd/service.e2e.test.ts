@@ -10,6 +10,8 @@ import { Container, makeTree, missing } from './container.ts';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const UNIT = 'netkvm-failover';
+const NODE = '/usr/lib/netkvm-failover/node';
+const MAC = '52:54:00:11:22:33';
 const lacks = missing();
 if (lacks !== null) console.warn(`skipped: ${lacks}`);
 
@@ -100,6 +102,36 @@ describe.skipIf(lacks !== null)('from the Debian package', () => {
     expect(await query()).toMatchObject({ installed: 'package', enabled: false, state: 'stopped', pid: null });
     expect(await machine.output('netkvm install')).toMatch(/^enabled it\nstarted it\n/);
   });
+
+  test('the hypervisor’s unit takes its place: watched, acting inside its fences, upgraded, and gone again', async () => {
+    copyFileSync(fileURLToPath(new URL('monitor.mjs', import.meta.url)), join(machine.root, 'mnt/monitor.mjs'));
+    await machine.output(
+      'ip link add br7 type bridge; ip link add vf0 type dummy; ip link add tap0 type dummy; ' +
+        'for port in vf0 tap0; do ip link set $port master br7 up; done; ip link set br7 up; ' +
+        `bridge fdb add ${MAC} dev vf0 master static sticky; mkdir -m 777 /run/vm; ` +
+        `(setpriv --reuid=65534 --clear-groups ${NODE} /mnt/monitor.mjs /run/vm >/dev/null 2>&1 &); mkdir -p /etc/netkvm-failover`,
+    );
+    const vm = `mac = "${MAC}"\nqmp = "/run/vm/qmp"\nstandby = "s"\nprimary = "p"\nport = "vf0"\ntap = "tap0"\nbridge = "br7"`;
+    const file = `[service]\nmetricsPort = 9777\n[policy]\neffects = "on"\n[[vms]]\n${vm}`;
+    await machine.output(`cat >/etc/netkvm-failover/config.toml <<'END'\n${file}\nEND\nsystemctl start ${UNIT}-host`);
+    expect(await machine.output(`systemctl is-active ${UNIT}-host ${UNIT} || true`)).toBe('active\ninactive');
+    await machine.output(`netkvm wait --pair ${MAC} --stage present --timeout 20`);
+    await machine.output(`touch /run/vm/migrating; netkvm wait --pair ${MAC} --stage parked --timeout 20`);
+    await expect
+      .poll(() => machine.output('bridge fdb show br br7'), { timeout: 10_000, interval: 200 })
+      .toMatch(new RegExp(`^${MAC} dev tap0 .*static`, 'm'));
+    const metrics = "fetch('http://127.0.0.1:9777/metrics').then((it) => it.text()).then(console.log)";
+    expect(await machine.output(`${NODE} -e "${metrics}"`)).toContain(`netkvm_pair_stage{pair="${MAC}",stage="parked"} 1`);
+    const security = await machine.run(`systemd-analyze security --threshold=25 --no-pager ${UNIT}-host.service`);
+    expect(security).toMatchObject({ code: 0, output: expect.stringMatching(/exposure level .*: [0-2]\.[0-9] OK/) as string });
+    const pid = await machine.output(`systemctl show --value -p MainPID ${UNIT}-host`);
+    await machine.output(`systemctl disable ${UNIT}; dpkg -i /mnt/netkvm.deb`);
+    expect(await machine.output(`systemctl is-active ${UNIT}-host ${UNIT} || true`)).toBe('active\ninactive');
+    expect(await machine.output(`systemctl show --value -p MainPID ${UNIT}-host`)).not.toBe(pid);
+    await machine.output(`rm /run/vm/migrating; netkvm wait --pair ${MAC} --datapath primary --timeout 30`);
+    expect(await machine.output('bridge fdb show br br7')).toMatch(new RegExp(`^${MAC} dev vf0 .*static`, 'm'));
+    await machine.output(`systemctl stop ${UNIT}-host; rm -r /etc/netkvm-failover; systemctl enable --now ${UNIT}`);
+  }, 120_000);
 
   test('removing the package leaves the log, purging it leaves nothing', async () => {
     expect((await machine.run('dpkg -r netkvm-failover')).code).toBe(0);
