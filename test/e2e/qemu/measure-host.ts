@@ -47,10 +47,16 @@ const waitedIn = (events: readonly RecordedEvent[]): Waited => {
     return events.find((one) => one.type === 'outcome.seen' && one.data.decision === id);
   };
   const ordered = events.find((one) => one.type === 'operator.commanded');
-  const prepared = events.find((one) => one.type === 'channel.heard');
+  const told = outcomeOf('tellGuest');
+  // It answers, or is seen to have moved.
+  const prepared = events.find(
+    (one) =>
+      one.seq > (told?.seq ?? Infinity) &&
+      (one.type === 'channel.heard' || (one.type === 'channel.facts' && one.data.guest?.datapath === 'standby')),
+  );
   const gone = events.find((one) => one.type === 'monitor.event' && one.data.name === 'DEVICE_DELETED');
   return {
-    'order to word': at(outcomeOf('tellGuest')) - at(ordered),
+    'order to word': at(told) - at(ordered),
     'answer to unplug': at(outcomeOf('unplugPrimary')) - at(prepared),
     'unplugged to migrate': at(outcomeOf('startMigration')) - at(gone),
   };
