@@ -304,6 +304,17 @@ describe('a primary that this program plugs', () => {
     expect(hostedDocument(host.pair).isReady).toBe(true);
   });
 
+  test('a target whose QEMU is gone, or that is no longer configured, keeps no entry', () => {
+    const gone = arriving(PORT);
+    gone.run();
+    gone.qemu({ connected: false });
+    expect(gone.run()).toEqual(['removeForwarding']);
+    const dropped = arriving(PORT);
+    dropped.run();
+    dropped.tell('configuration.applied', { policy: { ...dropped.story.guest.policy, vms: [] } });
+    expect([dropped.pair.pending, hostedDocument(dropped.pair).isReady]).toEqual([null, false]);
+  });
+
   test('a VF has the pair’s MAC before it is plugged, and no entry stands against it', () => {
     const host = arrived();
     host.qemu({ running: true });
