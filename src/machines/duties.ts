@@ -30,9 +30,10 @@ export const isUnjoined = ({ named, mode, roles: { standby } }: PairState): bool
  */
 export const wantsTakeOver = (pair: PairState, policy: Policy): boolean => {
   const { named, mode, unfinished, paused, failures } = pair;
-  const { standby } = pair.roles;
+  const { standby, master } = pair.roles;
   if (!mayTouch(pair, policy) || named?.mode !== 'bond' || standby === null) return false;
-  if (unfinished) return mode === 'bond' || mode === 'none';
+  // In another bond it cannot go on, and what joins the pair there is to be switched.
+  if (unfinished) return mode === 'none' || (mode === 'bond' && master?.facts.name === takeOverPlan(pair).bond);
   if (!isUnjoined(pair) || standby.facts.master !== null || paused || failures >= policy.retryLimit) return false;
   // What it carried may be on the bond that it has lost.
   const isOwed = pair.obligations.some(({ kind }) => kind === 'takeover');

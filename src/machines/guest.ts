@@ -14,12 +14,12 @@ import type { HostedPair } from './hosted-pair.ts';
 import { Hosted } from './hosted.ts';
 import { Inventory } from './inventory.ts';
 import { defaultPolicy } from './policy.ts';
-import type { Arrived } from './roles.ts';
+import { type Arrived, identityOf, isSame } from './roles.ts';
 import { type GuestSnapshot, restoreInto, snapshotOf } from './snapshot.ts';
 import { BIT } from './view.ts';
 
 /** Raised whenever the same log could fold to other decisions than before; written into `service.started`. */
-export const MACHINE_VERSION = 5;
+export const MACHINE_VERSION = 6;
 
 const NOTHING: Step = Object.freeze({
   touched: [],
@@ -306,6 +306,7 @@ export class Guest {
     // While it is left alone for flapping, only the hold time forgets.
     if (pair.losses.length > 0 && pair.configuration.leaf !== 'flapping') this.#forgetOldLosses(pair, event);
     let bits = lookAt(pair, this.policy, this.inventory);
+    if (pair.roles.standby !== null && !isSame(pair.roles.standby, pair.shownStandby)) this.#renew(pair, event, step);
     if (((bits ^ pair.bits) & ~BIT.exhausted) !== 0) {
       pair.attempts = 0;
       bits = lookAgain(bits, pair, this.policy);
@@ -328,6 +329,15 @@ export class Guest {
       step.changes.push({ pair, before: { stage, datapath, because } });
     const resting = shown.stage === 'onPrimary' || shown.stage === 'standalone' || shown.stage === 'absent';
     pair.episode = resting ? null : (pair.episode ?? `e${event.seq}`);
+  }
+
+  /** Another standby may come in the very look in which the last one is missed: whatever the pair waits for begins anew. */
+  #renew(pair: PairState, event: Foldable, step: Growing): void {
+    const isFirst = pair.shownStandby === null;
+    pair.shownStandby = identityOf(pair.roles.standby);
+    if (isFirst) return;
+    pair.bits &= ~BIT.standby;
+    this.#react(pair, 'facts', event, step);
   }
 
   #countLoss(pair: PairState, event: Foldable): void {

@@ -19,6 +19,8 @@ export interface PairState {
   named: NamedPair | null;
   mode: Mode;
   roles: Roles;
+  /** The standby that the chart has been shown. */
+  shownStandby: Identity | null;
   /** Windows: the driver's record for this MAC. */
   driverFacts: DriverFacts | null;
   configuration: Configuration;
@@ -63,6 +65,7 @@ export const newPair = (mac: string, named: NamedPair | null): PairState => ({
   named,
   mode: 'none',
   roles: nobody,
+  shownStandby: null,
   driverFacts: null,
   configuration: initialConfiguration,
   bits: 0,

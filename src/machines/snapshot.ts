@@ -21,6 +21,8 @@ export interface GuestSnapshot {
     readonly mac: string;
     readonly driverFacts: DriverFacts | null;
     readonly primary: Identity | null;
+    /** The standby that the chart has been shown. */
+    readonly standby?: Identity | null;
     readonly configuration: string;
     readonly bits: number;
     readonly timers: readonly (readonly [TimerId, number])[];
@@ -56,6 +58,7 @@ export const snapshotOf = (inventory: Inventory, policy: Policy, bootId: string 
     mac: pair.mac,
     driverFacts: pair.driverFacts,
     primary: identityOf(pair.roles.primary),
+    standby: pair.shownStandby,
     configuration: pair.configuration.value,
     bits: pair.bits,
     timers: [...pair.timers],
@@ -112,6 +115,7 @@ export const restoreInto = (inventory: Inventory, snapshot: GuestSnapshot): void
     pair.aligned = saved.aligned;
     pair.released = saved.released;
     pair.hindrance = saved.hindrance;
+    pair.shownStandby = saved.standby === undefined ? identityOf(pair.roles.standby) : saved.standby;
     pair.shown.stage = pair.configuration.stage;
     lookAt(pair, snapshot.policy, inventory);
     pair.shown.because = becauseOf(pair);

@@ -80,8 +80,11 @@ function* isTakenOver(pair: PairState, { policy, world }: Resting, isCut: boolea
   if (ready && hasGlobal && !isNamed && pair.failures < policy.retryLimit)
     yield [6, `${mac} is not taken over, although it could be (${pair.configuration.leaf}, ${pair.hindrance})`];
   if (isNamed && !owesTakeover(pair) && !isCut) yield [7, `${mac}: the bond is there, and nobody knows what was before it`];
-  // Another standby may have come meanwhile, which the kernel joins itself.
-  if (pair.unfinished && pair.mode !== 'kernel') yield [6, `${mac} is still being taken over (${pair.hindrance})`];
+  // Another standby may have come meanwhile, which the kernel joins itself; or somebody has put it into another bond, or has
+  // deleted the bond, which takes the addresses along.
+  const master = world.kernel.adapters().find(({ ifindex }) => ifindex === standby.facts.master) ?? null;
+  const mayGoOn = master === null ? isNamed || (ready && hasGlobal) : master.name === BOND;
+  if (pair.unfinished && mayGoOn) yield [6, `${mac} is still being taken over (${pair.hindrance})`];
 }
 
 /** `isCut`: the disk has lost something, and what was owed with it. */

@@ -10,6 +10,7 @@ import type { Platform } from '../../src/adapters/platform.ts';
 import type { Decision, ObligationKind, Policy, Target } from '../../src/events/catalogue.ts';
 import type { Service } from '../../src/host/service.ts';
 import { Guest } from '../../src/machines/guest.ts';
+import type { PairState } from '../../src/machines/pair-state.ts';
 import type { Divergence } from '../../src/machines/step.ts';
 import { BIT } from '../../src/machines/view.ts';
 import { BOND, type InvariantNumber, wrongAtRest } from './at-rest.ts';
@@ -36,6 +37,7 @@ interface Watched {
 /** How long the standby of a pair has been held without a primary. */
 interface Hold {
   readonly since_ms: number;
+  readonly ifindex: number | null;
   hadPrimary: boolean;
 }
 
@@ -56,8 +58,8 @@ export class Invariants {
   /** All that was ever passed on: an effect may take place when the process that began it is dead. */
   readonly #passedOn = new Set<string>();
   readonly #holds = new Map<string, Hold>();
-  /** Pairs whose standby was seen with its link up: its grace time is over, whatever holds it again. */
-  readonly #live = new Set<string>();
+  /** Pairs whose standby (this one) was seen with its link up: its grace time is over, whatever holds it again. */
+  readonly #live = new Map<string, number | null>();
   /** Decisions that were carried out while the log could not be written. */
   readonly #unrecorded = new Set<string>();
   /** Acknowledged appends: what the log held when the last process died. */
@@ -221,16 +223,19 @@ export class Invariants {
     if (disk.head < this.#acknowledged) this.#violated(9, `the log lost events: ${disk.head} of ${this.#acknowledged}`);
     this.#measure();
     if (service === null) return;
-    for (const { mac, bits } of service.story.guest.pairs.values()) {
-      const held = (bits & BIT.held) !== 0;
-      const primary = (bits & BIT.primary) !== 0;
-      const hold = this.#holds.get(mac);
-      if ((bits & BIT.standby) === 0) this.#live.delete(mac);
-      else if (!held) this.#live.add(mac);
-      if (!held || this.#live.has(mac)) this.#holds.delete(mac);
-      else if (hold === undefined) this.#holds.set(mac, { since_ms: clock.now_ms, hadPrimary: primary });
-      else hold.hadPrimary ||= primary;
-    }
+    for (const pair of service.story.guest.pairs.values()) this.#noteHold(pair, clock.now_ms);
+  }
+
+  #noteHold({ mac, bits, roles }: PairState, now_ms: number): void {
+    const held = (bits & BIT.held) !== 0;
+    const hadPrimary = (bits & BIT.primary) !== 0;
+    const ifindex = roles.standby?.facts.ifindex ?? null;
+    const hold = this.#holds.get(mac);
+    if ((bits & BIT.standby) === 0 || this.#live.get(mac) !== ifindex) this.#live.delete(mac);
+    if ((bits & BIT.standby) !== 0 && !held) this.#live.set(mac, ifindex);
+    if (!held || this.#live.has(mac)) this.#holds.delete(mac);
+    else if (hold?.ifindex === ifindex) hold.hadPrimary ||= hadPrimary;
+    else this.#holds.set(mac, { since_ms: now_ms, ifindex, hadPrimary });
   }
 
   /** The world has been left in peace for long: the fold knows it, and traffic flows where it can. */

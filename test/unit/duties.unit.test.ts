@@ -115,6 +115,9 @@ test('unjoined: a bond is asked for, nothing joins the two, and there is a stand
 });
 
 describe('a takeover is wanted', () => {
+  const inBond = (name: string): Partial<PairState> => ({
+    roles: roles({ mode: 'bond', master: arrived(bonded.bond, { name }) }),
+  });
   const standby = (over: AdapterChange, ...addresses: string[]): Partial<PairState> => ({
     roles: roles({ standby: arrived(bonded.standby, { master: null, up: true, carrier: true, ...over }, ...addresses) }),
   });
@@ -122,7 +125,13 @@ describe('a takeover is wanted', () => {
     ['of a standby that carries an address', true, {}],
     ['also after failures below the limit', true, { failures: 4 }],
     ['of one whose addresses may be on the bond that it has lost', true, { ...standby({}), obligations: [owed('takeover')] }],
-    ['while one was begun: over the bond', true, { unfinished: true, mode: 'bond', paused: true, failures: 9 }],
+    [
+      'while one was begun: over its bond',
+      true,
+      { unfinished: true, mode: 'bond', ...inBond('fo112233'), paused: true, failures: 9 },
+    ],
+    ['not in another bond, although one was begun', false, { unfinished: true, mode: 'bond', ...inBond('bond0') }],
+    ['not over what cannot be seen', false, { unfinished: true, mode: 'bond' }],
     ['while one was begun: without a bond', true, { unfinished: true, ...standby({ up: false }) }],
     ['not of a trio, although one was begun', false, { unfinished: true, mode: 'kernel' }],
     ['not of NETKVM, although one was begun', false, { unfinished: true, mode: 'netkvm' }],

@@ -129,7 +129,8 @@ describe('taking over', () => {
 
   test('one that a crash broke off is wanted until it has come to its end', () => {
     const teller = wanting();
-    teller.tell(has(2, '192.0.2.7/24'), owing('takeover'), appeared(bonded.bond), changed(2, { master: 9 }));
+    const ours = { ...bonded.bond, name: 'fo112233' };
+    teller.tell(has(2, '192.0.2.7/24'), owing('takeover'), appeared(ours), changed(2, { master: 9 }));
     teller.tell(started('one'));
     teller.conclude('void', 'the service ended before the outcome was known');
     teller.wait(1000);

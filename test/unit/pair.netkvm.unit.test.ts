@@ -1,6 +1,6 @@
 // What Windows adds to a pair: the administrator's own bindings are given back to a primary that is out of work, and while
 // the driver package's own service runs, nothing is decided.
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { DriverFacts, Happening, Obligation } from '../../src/events/catalogue.ts';
 import { Guest } from '../../src/machines/guest.ts';
 import { Story } from '../../src/machines/story.ts';
@@ -92,4 +92,70 @@ test('the finding names the other controller, and lasts as long as it runs', () 
   const found = story.findings.list({ seq: 9, at_ns: '9000000000' }).filter(({ code }) => code === 'otherController');
   expect(found).toMatchObject([{ mac: MAC, severity: 'error', seq: 5, until_seq: 6 }]);
   expect(found[0]?.text).toContain('netkvmp switches this pair');
+});
+
+describe('another standby that comes in the very look in which the last one is missed', () => {
+  const held = { ...carrying, suppressLink: true, started: false, hasVf: false, vfIfIndex: 0, vfLink: false };
+  const other = { ...nic, ifindex: 4 };
+  const look = (...adapters: (typeof nic)[]): Happening => {
+    const survey = surveyed(...adapters);
+    return survey.type === 'survey.taken' ? { ...survey, data: { ...survey.data, records: [held] } } : survey;
+  };
+  /** The grace time of the first one is over, and its link is to be let go. */
+  const late = (): Teller => {
+    const teller = new Teller();
+    teller.tell(started, acting(), look(nic));
+    expect(teller.state).toBe('awaitingPrimary none primary.awaited');
+    teller.wait(3000);
+    expect(teller.decided).toEqual(['releaseLink']);
+    teller.conclude('void');
+    return teller;
+  };
+
+  test('has a grace time of its own', () => {
+    const teller = late();
+    teller.tell(look(other));
+    expect(teller.state).toBe('awaitingPrimary none primary.awaited');
+    teller.wait(2999);
+    expect(teller.decided).toEqual(['releaseLink']);
+    teller.wait(1);
+    expect(teller.decided).toEqual(['releaseLink', 'releaseLink']);
+    expect(teller.pair.pending?.standby?.ifindex).toBe(4);
+  });
+
+  test('the same one has not', () => {
+    const teller = late();
+    teller.tell(look(nic));
+    expect(teller.state).toBe('fallback/noPrimary none primary.absent');
+  });
+
+  test('nor has the first that is seen when the driver has told of it before', () => {
+    const teller = new Teller();
+    teller.tell(started, acting(), { type: 'driver.facts', data: held });
+    teller.wait(2000);
+    teller.tell(appeared(nic));
+    teller.wait(1000);
+    expect(teller.decided).toEqual(['releaseLink']);
+  });
+
+  test('one that is missed for a moment, after a restart in that moment', () => {
+    const teller = late();
+    teller.tell(gone(3));
+    const again = new Teller(new Guest());
+    again.guest.restore(JSON.parse(JSON.stringify(teller.guest.snapshot())) as ReturnType<Guest['snapshot']>);
+    again.seq = teller.seq;
+    for (const one of [teller, again]) {
+      one.tell(appeared(other));
+      expect(one.state).toBe('awaitingPrimary none primary.awaited');
+    }
+    expect(again.guest.snapshot()).toEqual(teller.guest.snapshot());
+  });
+
+  test('a checkpoint of an older machine takes for shown what is there', () => {
+    const snapshot = late().guest.snapshot();
+    const pairs = snapshot.pairs.map(({ standby: _, ...rest }) => rest);
+    const again = new Guest();
+    again.restore({ ...snapshot, pairs });
+    expect(again.snapshot()).toEqual(snapshot);
+  });
 });
