@@ -41,6 +41,10 @@ export class WindowsEffects {
     this.#acted = acted;
   }
 
+  /**
+   * `isAlive` says whether the process that carries it out still runs, and waits for it: the child that calls INetCfg ends with
+   * its process (libuv puts it into a job that dies with its parent) and at the time limit. SET_LINK is one call.
+   */
   begin(decision: Decision, report: Report, ledger: Ledger, isAlive: () => boolean): void {
     if (isHosts(decision)) return report(refused('this is for a hypervisor to do'));
     switch (decision.kind) {
@@ -51,7 +55,7 @@ export class WindowsEffects {
       case 'unbindPrimary':
         return this.#bind(decision, decision.kind === 'bindPrimary' ? ALONE : NONE, LOCK_LIMIT_MS, report, ledger, isAlive);
       case 'giveBack':
-        return this.#giveBack(decision, LOCK_LIMIT_MS, report, ledger);
+        return this.#giveBack(decision, LOCK_LIMIT_MS, report, ledger, isAlive);
       case 'activatePrimary':
       case 'activateStandby':
       case 'takeOver':
@@ -64,6 +68,9 @@ export class WindowsEffects {
   #setLink(decision: Decision, on: boolean): Outcome {
     const record = this.#kernel.records().find(({ mac, virtio }) => mac === decision.pair && virtio);
     if (record === undefined) return voided('NETKVM has no record for this MAC');
+    // The command goes by the MAC, which another standby may have by now.
+    if (decision.standby !== null && !isStillThere(decision.standby, this.#kernel.adapters()))
+      return voided('the standby is gone');
     if (record.suppressLink === !on) return already;
     if (on && record.hasVf && !record.started) {
       // Asking for the link with a bound VF of another MTU crashes the driver: compare before.
@@ -93,6 +100,7 @@ export class WindowsEffects {
     ledger: Ledger,
     isAlive: () => boolean,
   ): void {
+    if (!isAlive()) return;
     const { primary } = decision;
     if (primary === null || !isStillThere(primary, this.#kernel.adapters())) return report(voided('the primary is gone'));
     if (wanted[FAILOVER_PROTOCOL] === true) {
@@ -106,9 +114,7 @@ export class WindowsEffects {
     if (!ledger.open.some(({ kind, device }) => kind === 'bindings' && device?.device === primary.device)) {
       const held = this.#kernel.records().some(({ mac, suppressLink }) => mac === decision.pair && suppressLink);
       // What waits looks again: the world goes on meanwhile.
-      const goOn = (): void => {
-        if (isAlive()) this.#bind(decision, wanted, left_ms, report, ledger, isAlive);
-      };
+      const goOn = (): void => this.#bind(decision, wanted, left_ms, report, ledger, isAlive);
       ledger.owe({ kind: 'bindings', device: primary, before: { protocols: { ...now }, held } }).then(goOn, (error: unknown) => {
         report(failed(error instanceof Error ? error.message : String(error)));
       });
@@ -135,13 +141,14 @@ export class WindowsEffects {
   }
 
   /** Bindings as they were found; a standby that was held then is held again first. What is away is owed on. */
-  #giveBack(decision: DecisionOf<'giveBack'>, left_ms: number, report: Report, ledger: Ledger): void {
+  #giveBack(decision: DecisionOf<'giveBack'>, left_ms: number, report: Report, ledger: Ledger, isAlive: () => boolean): void {
+    if (!isAlive()) return;
     const owed = ledger.open.find(({ id }) => id === decision.plan.obligation);
     if (owed === undefined) return report(already);
     if (owed.kind !== 'bindings') return report(refused(`${owed.kind} is not given back by this platform`));
     const found = this.#kernel.adapters().find(({ device }) => device === owed.device?.device);
     if (found === undefined) return report(voided('the primary is gone'));
-    if (this.#waits(left_ms, report, (left) => this.#giveBack(decision, left, report, ledger))) return;
+    if (this.#waits(left_ms, report, (left) => this.#giveBack(decision, left, report, ledger, isAlive))) return;
     const { protocols, held } = owed.before as { readonly protocols: Record<string, boolean>; readonly held: boolean };
     this.#acted({ decision, target: null, what: 'give the bindings back' });
     const standby = this.#kernel.records().find(({ mac, virtio }) => mac === decision.pair && virtio);

@@ -65,7 +65,7 @@ export class SimulatedPlatform implements Platform {
     this.#later(HINT_MS, () => this.#tell(this.#survey(reason)));
   }
 
-  perform(decision: Decision, _signal: AbortSignal, ledger: Ledger): Promise<Outcome> {
+  perform(decision: Decision, signal: AbortSignal, ledger: Ledger): Promise<Outcome> {
     const fault = this.#faults.draw(EFFECT_FAULTS);
     return new Promise((resolve) => {
       const answer = (outcome: Outcome): void => {
@@ -75,7 +75,7 @@ export class SimulatedPlatform implements Platform {
           resolve(outcome);
         });
       };
-      const isAlive = (): boolean => !this.#retired;
+      const isAlive = (): boolean => !this.#retired && !signal.aborted;
       const act = (then: (outcome: Outcome) => void): void => this.#world.effects.begin(decision, then, ledger, isAlive);
       switch (fault) {
         case null:

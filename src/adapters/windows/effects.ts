@@ -127,9 +127,9 @@ export class WindowsEffects {
     if (isHosts(decision)) throw new Stop('refused', 'this is for a hypervisor to do');
     switch (decision.kind) {
       case 'holdLink':
-        return this.#setLink(decision.pair, false);
+        return this.#setLinkOf(decision, false);
       case 'releaseLink':
-        return this.#setLink(decision.pair, true);
+        return this.#setLinkOf(decision, true);
       case 'bindPrimary':
         return this.#bind(decision, true, signal, ledger);
       case 'unbindPrimary':
@@ -147,6 +147,12 @@ export class WindowsEffects {
 
   async #record(mac: string): Promise<DriverFacts | undefined> {
     return recordOf(await queryAdapters(), mac);
+  }
+
+  /** The command goes by the MAC, which another standby may have by now: it is not to be released before its time. */
+  #setLinkOf({ pair, standby }: Decision, on: boolean): Promise<Outcome> {
+    if (standby !== null) this.#find(standby, 'standby');
+    return this.#setLink(pair, on);
   }
 
   async #setLink(mac: string, on: boolean): Promise<Outcome> {
@@ -171,14 +177,14 @@ export class WindowsEffects {
   }
 
   /** The device that a decision names, if it is still there: never by ifindex alone. */
-  #find(target: Target | null): Adapter {
+  #find(target: Target | null, role: 'standby' | 'primary'): Adapter {
     const found = this.#sight
       .adapters()
       .find(
         ({ ifindex, device, mac, permMac }) =>
           ifindex === target?.ifindex && device === target.device && (mac === target.mac || permMac === target.mac),
       );
-    if (found === undefined) throw new Stop('void', 'the primary is gone');
+    if (found === undefined) throw new Stop('void', `the ${role} is gone`);
     return found;
   }
 
@@ -221,7 +227,7 @@ export class WindowsEffects {
   }
 
   async #bind({ pair, primary }: Decision, on: boolean, signal: AbortSignal, ledger: Ledger): Promise<Outcome> {
-    const adapter = this.#find(primary);
+    const adapter = this.#find(primary, 'primary');
     const device = adapter.device ?? '';
     const record = await this.#record(pair);
     if (on && record?.virtio !== true) throw new Stop('void', 'the standby is gone');
