@@ -306,7 +306,7 @@ export class Guest {
     // While it is left alone for flapping, only the hold time forgets.
     if (pair.losses.length > 0 && pair.configuration.leaf !== 'flapping') this.#forgetOldLosses(pair, event);
     let bits = lookAt(pair, this.policy, this.inventory);
-    if (pair.roles.standby !== null && !isSame(pair.roles.standby, pair.shownStandby)) this.#renew(pair, event, step);
+    if (this.#isAnother(pair, event)) this.#renew(pair, event, step);
     if (((bits ^ pair.bits) & ~BIT.exhausted) !== 0) {
       pair.attempts = 0;
       bits = lookAgain(bits, pair, this.policy);
@@ -331,11 +331,17 @@ export class Guest {
     pair.episode = resting ? null : (pair.episode ?? `e${event.seq}`);
   }
 
+  /** The standby is not the one that the chart was shown, or the driver's record of it has come only now. */
+  #isAnother({ roles: { standby }, shownStandby, renewedAt_ns }: PairState, { type, mono_ns }: Foldable): boolean {
+    return standby !== null && (!isSame(standby, shownStandby) || (type === 'driver.facts' && mono_ns === renewedAt_ns));
+  }
+
   /** Another standby may come in the very look in which the last one is missed: whatever the pair waits for begins anew. */
   #renew(pair: PairState, event: Foldable, step: Growing): void {
     const isFirst = pair.shownStandby === null;
     pair.shownStandby = identityOf(pair.roles.standby);
     if (isFirst) return;
+    pair.renewedAt_ns = event.mono_ns;
     pair.bits &= ~BIT.standby;
     this.#react(pair, 'facts', event, step);
   }

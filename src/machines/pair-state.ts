@@ -21,6 +21,8 @@ export interface PairState {
   roles: Roles;
   /** The standby that the chart has been shown. */
   shownStandby: Identity | null;
+  /** Monotonic time at which it took the place of another one: what the driver tells in the same look is told of it. */
+  renewedAt_ns: string | null;
   /** Windows: the driver's record for this MAC. */
   driverFacts: DriverFacts | null;
   configuration: Configuration;
@@ -66,6 +68,7 @@ export const newPair = (mac: string, named: NamedPair | null): PairState => ({
   mode: 'none',
   roles: nobody,
   shownStandby: null,
+  renewedAt_ns: null,
   driverFacts: null,
   configuration: initialConfiguration,
   bits: 0,

@@ -104,6 +104,16 @@ const REGRESSIONS: readonly { readonly name: string; readonly script: Script }[]
     ]),
   },
   {
+    // What the driver told of it came after it, and was taken for news of the one before, which was live.
+    name: 'another standby is seen in the look in which the last one is missed',
+    script: onWindows([
+      at(20_000, { do: 'fault', fault: 'hintLost' }),
+      at(20_001, { do: 'remove', id: 'standby', surprise: true }),
+      at(20_002, { do: 'fault', fault: 'hintLost' }),
+      at(20_003, add('standby', nic())),
+    ]),
+  },
+  {
     // The command goes by the MAC.
     name: 'the link is let go late, and reaches another standby',
     script: onWindows([

@@ -123,6 +123,21 @@ describe('another standby that comes in the very look in which the last one is m
     expect(teller.pair.pending?.standby?.ifindex).toBe(4);
   });
 
+  test('also where the one before was live, and the driver tells of the new one after it', () => {
+    const teller = late();
+    teller.tell({ type: 'driver.facts', data: { ...held, suppressLink: false } });
+    teller.wait(5000);
+    teller.tell(gone(3), appeared(other));
+    expect(teller.state).toBe('fallback/noPrimary standby primary.absent');
+    teller.tell({ type: 'driver.facts', data: held });
+    expect(teller.state).toBe('awaitingPrimary none primary.awaited');
+    // What is told later is not of its coming: a link that is held again is let go at once.
+    teller.wait(1000);
+    teller.tell({ type: 'driver.facts', data: { ...held, virtioLink: false } });
+    teller.wait(2000);
+    expect(teller.decided).toEqual(['releaseLink', 'releaseLink']);
+  });
+
   test('the same one has not', () => {
     const teller = late();
     teller.tell(look(nic));

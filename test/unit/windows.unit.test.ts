@@ -5,10 +5,12 @@ import { NetCfg } from '../../src/adapters/windows/bindings.ts';
 import { pciAddress, pciIdOf, type NetworkDevice } from '../../src/adapters/windows/devices.ts';
 import { decodeRecords, encodeSetLink, recordOf } from '../../src/adapters/windows/driver.ts';
 import { decodeRow, type Interface } from '../../src/adapters/windows/interfaces.ts';
+import { WindowsEffects } from '../../src/adapters/windows/effects.ts';
 import { guidBytes, guidText } from '../../src/adapters/windows/win32.ts';
 import { type Look, World } from '../../src/adapters/windows/world.ts';
 import type { DriverFacts } from '../../src/events/catalogue.ts';
 import { netkvmState } from '../../src/machines/netkvm-state.ts';
+import { adapter } from '../given.ts';
 
 const MAC = '52:54:00:11:22:33';
 
@@ -241,6 +243,20 @@ describe('looks', () => {
     const bindings = { installed: true, adapters: { 'PCI\\VEN_15B3&DEV_101E\\4': { vioprot: true } } };
     const told = world.take({ ...look, bindings }, null).map(({ type }) => type);
     expect(told.slice(0, 2)).toEqual(['adapter.gone', 'adapter.appeared']);
+  });
+});
+
+test.each(['holdLink', 'releaseLink'] as const)('%s for a standby whose place another one has taken is void', async (kind) => {
+  const there = adapter(12, { mac: MAC, bus: 'virtio', device: 'PCI\\1' });
+  const standby = { ifindex: 11, mac: MAC, device: 'PCI\\1', pci: null, arrival: 3 };
+  const none = { primary: null, master: null, attempt: 1, mode: 'netkvm' } as const;
+  const effects = new WindowsEffects(new NetCfg(), { adapters: () => [there], refresh: () => Promise.resolve() });
+  const ledger = { open: [], owe: () => Promise.reject(new Error()), settle: () => {} };
+  const { signal } = new AbortController();
+  expect(await effects.perform({ id: 'd1.0', pair: MAC, kind, standby, ...none }, signal, ledger)).toEqual({
+    result: 'void',
+    reason: 'the standby is gone',
+    observed: false,
   });
 });
 
