@@ -177,7 +177,8 @@ export const becauseOf = ({ configuration, bits, mode, roles }: PairState): Beca
           return 'primary.notAttached';
         case 'noCarrier':
           if (masterDown) return 'master.down';
-          return (bits & CARRIER) !== 0 ? 'primary.notActive' : 'primary.noCarrier';
+          // With carrier it would be tried again, but for a protocol that is missing (NETKVM).
+          return (bits & CARRIER) !== 0 ? 'primary.notAttached' : 'primary.noCarrier';
         case 'flapping':
           return 'primary.flapping';
         case 'departing':

@@ -40,35 +40,21 @@ const MACHINES = [
   'unit/explain.failures.unit',
   'unit/service.obligations.unit',
   'unit/service.decisions.unit',
+  'property/fold.property',
+  'property/chart.model',
   'mutation/lives',
 ];
-/** For the chart of a pair and its table: what walks over the whole chart, and folds with xstate beside the table. */
-const CHART = [
-  'unit/pair.chart.unit',
-  'unit/pair.unit',
-  'unit/pair.netkvm.unit',
-  'unit/pair.duties.unit',
-  'unit/pair.owed.unit',
-  'unit/guest.unit',
-  'unit/inspector.chart.unit',
-  'unit/lives.unit',
-  'unit/pair.found.unit',
-  'unit/captures.unit',
-  'property/chart.model',
-  'property/fold.property',
-];
-/** For the hypervisor's side, whose chart has tests of its own. */
-const HOSTED = MACHINES.filter((name) => name.includes('hosted'));
-
 /** What takes seconds, or a database. */
-const SLOW = /docs|faults|explain|service|mutation/;
+const SLOW = /docs|faults|explain|service|mutation|property|captures|config|recording[.]unit/;
+const quickly = (names: readonly string[]): readonly string[] => names.filter((name) => !SLOW.test(name));
 
-/** `quick` is `machines` without what takes seconds, `hosted` a part of that: what they kill, `machines` kills. */
+/** `events` and `machines` are all; what the smaller rooms kill, those kill. */
 const ROOMS: Readonly<Record<string, readonly string[]>> = {
   events: EVENTS,
+  words: quickly(EVENTS),
   machines: MACHINES,
-  quick: MACHINES.filter((name) => !SLOW.test(name)),
-  chart: CHART,
-  hosted: HOSTED,
+  quick: [...quickly(MACHINES), 'unit/captures.unit'],
+  chart: [...quickly(MACHINES).filter((name) => name.includes('pair')), 'unit/inspector.chart.unit', 'unit/guest.unit'],
+  hosted: quickly(MACHINES).filter((name) => name.includes('hosted')),
 };
 export const filesFor = (room = 'machines'): string[] => (ROOMS[room] ?? MACHINES).map((name) => `test/${name}.test.ts`);

@@ -58,6 +58,16 @@ test('when the failover protocol is uninstalled while bound, the primary’s own
   expect(teller.decided).toEqual(['giveBack', 'releaseLink']);
 });
 
+test('a primary whose carrier is back is not attached, where it cannot be bound any more', () => {
+  const teller = new Teller();
+  teller.tell(started, acting({ effects: 'off' }), surveyed(nic, vf), facts({}));
+  teller.tell(changed(7, { carrier: false }), facts({ vfLink: false }));
+  expect(teller.state).toBe('fallback/noCarrier none primary.noCarrier');
+  teller.tell({ type: 'protocol.removed', data: { name: 'vioprot' } });
+  teller.tell(facts({ started: false, hasVf: false, vfIfIndex: 0, vfLink: false }), changed(7, { carrier: true }));
+  expect(teller.state).toBe('fallback/noCarrier standby primary.notAttached');
+});
+
 test('a lone primary gets its bindings back, and one that has left waits for its return', () => {
   const teller = onPrimary();
   teller.tell(gone(3), facts({ virtio: false, isStandby: false, virtioLink: false, started: false }));

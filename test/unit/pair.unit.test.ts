@@ -92,6 +92,17 @@ describe('kernel mode: net_failover switches, we follow', () => {
     expect(teller.state).toBe('onPrimary primary primary.carries');
   });
 
+  test('a primary that is not enslaved yet must have the MTU of the master, not of the standby', () => {
+    const teller = new Teller();
+    teller.tell(appeared({ ...trio.master, mtu: 9000 }), appeared(trio.standby), appeared({ ...trio.primary, master: null }));
+    expect(teller.state).toBe('fallback/incompatible standby primary.incompatible');
+    teller.tell(changed(4, { mtu: 9000 }));
+    expect(teller.state).toBe('attaching standby primary.found');
+    // Afterwards the kernel sees to it.
+    teller.tell(changed(4, { master: 2, mtu: 1500 }));
+    expect(teller.state).toBe('onPrimary primary primary.carries');
+  });
+
   test('a sign of departure is shown, and forgotten when nothing leaves', () => {
     const teller = paired();
     teller.tell({ type: 'departure.signalled', data: { address: '0000:02:00.0', sign: 'ptpRemoved' } });
@@ -170,6 +181,12 @@ describe('bond mode', () => {
     teller.tell(changed(2, { slave: { active: false, miiUp: true } }), changed(4, { slave: { active: true, miiUp: true } }));
     expect(teller.state).toBe('onPrimary primary primary.carries');
     expect(teller.decided).toEqual([]);
+  });
+
+  test('a bond of a pair that is configured as the kernel’s is not touched', () => {
+    const kernels = paired(acting({ pairs: [{ mac: MAC, mode: 'kernel' }] }));
+    expect([kernels.state, kernels.decided]).toEqual(['attaching standby primary.found', []]);
+    expect(paired(acting({ pairs: [{ mac: MAC, mode: 'auto' }] })).decided).toEqual(['bindPrimary']);
   });
 
   test('a bond in another mode than active-backup is not ours', () => {
