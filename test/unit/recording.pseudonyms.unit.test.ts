@@ -29,6 +29,13 @@ describe('MACs', () => {
     ]);
   });
 
+  test('are numbered beyond one byte', () => {
+    const pseudonyms = new Pseudonyms();
+    for (let number = 1; number < 300; number += 1)
+      pseudonyms.mac(`52:54:00:00:0${number >> 8}:${(number & 255).toString(16).padStart(2, '0')}`);
+    expect(pseudonyms.mac('52:54:00:11:22:33')).toBe('02:00:00:00:01:2c');
+  });
+
   test('that are no one’s stay; a multicast one stays multicast', () => {
     const pseudonyms = new Pseudonyms();
     expect(['00:00:00:00:00:00', 'ff:ff:ff:ff:ff:ff', '01:00:5e:00:00:01'].map((mac) => pseudonyms.mac(mac))).toEqual([
@@ -79,6 +86,12 @@ test('addresses stay in their networks, special ones stay what they are', () => 
     ['::', '::'],
     ['ff02::1', 'ff02::1'],
     ['::ffff:192.0.2.7', 'fd00:0:0:3::0:3'],
+    ['::ffff:c000:207', 'fd00:0:0:3::0:3'],
+    ['::ffff:192.0.2.8', 'fd00:0:0:3::0:4'],
+    ['::ffff:192.1.2.7', 'fd00:0:0:3::0:5'],
+    // One after the other, the groups of these read alike.
+    ['2001:db8:1:b:1:b:1:1', 'fd00:0:0:4::0:6'],
+    ['2001:db8:b:1:b:1:1:1', 'fd00:0:0:5::0:7'],
   ] as const;
   for (const [address, pseudonym] of table)
     expect([address, pseudonyms.address(address).toLowerCase()]).toEqual([address, pseudonym]);
@@ -100,7 +113,9 @@ test('addresses are found with their prefix length and in text; what only looks 
 });
 
 test('names that everybody has stay, others are replaced alike in adapters, policy and text', () => {
-  const policy = { pairs: [{ mac: '52:54:00:11:22:33', standbyName: 'acme-lan', primaryName: 'eth1' }] };
+  const policy = {
+    pairs: [{ mac: '52:54:00:11:22:33', standbyName: 'acme-lan', primaryName: 'acme-vf' }, { primaryName: 'eth1' }],
+  };
   const [a, b, c, d] = dataOf(
     { type: 'adapter.changed', data: { ifindex: 2, changed: { name: 'acme-lan' } } },
     { type: 'adapter.changed', data: { ifindex: 3, changed: { name: 'enp0s3nsby' } } },
@@ -109,7 +124,9 @@ test('names that everybody has stay, others are replaced alike in adapters, poli
   );
   expect(a).toMatchObject({ changed: { name: 'name1' } });
   expect(b).toMatchObject({ changed: { name: 'enp0s3nsby' } });
-  expect(c).toEqual({ state: { pairs: [{ mac: '02:00:00:00:00:01', standbyName: 'name1', primaryName: 'eth1' }] } });
+  expect(c).toEqual({
+    state: { pairs: [{ mac: '02:00:00:00:00:01', standbyName: 'name1', primaryName: 'name2' }, { primaryName: 'eth1' }] },
+  });
   expect(d).toMatchObject({ reason: 'name1 is full' });
 });
 
@@ -141,6 +158,8 @@ test('host facts that thousands share stay, the rest does not; so for operators 
     around(2, { type: 'operator.commanded', data: { command: 'survey', pair: null, by: 'alice' } }),
     around(3, { type: 'service.stopped', data: { reason: 'web01.example.org was told to stop by alice' } }),
     around(4, { type: 'protocol.installed', data: { name: 'VIOPROT' } }),
+    around(5, { type: 'protocol.removed', data: { name: 'VIOPROT' } }),
+    around(6, { type: 'controller.seen', data: { name: 'netkvmp', running: true } }),
   ]).map((event) => pseudonyms.event(event).data);
   expect(events).toEqual([
     {
@@ -154,6 +173,8 @@ test('host facts that thousands share stay, the rest does not; so for operators 
     { command: 'survey', pair: null, by: 'name3' },
     { reason: 'name1 was told to stop by name3' },
     { name: 'VIOPROT' },
+    { name: 'VIOPROT' },
+    { name: 'netkvmp', running: true },
   ]);
 });
 
