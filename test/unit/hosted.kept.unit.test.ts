@@ -139,6 +139,8 @@ describe('of QEMU', () => {
     expect(host.pair.returning).toBe(true);
     host.guest(OTHER);
     expect(host.pair.returning).toBe(true);
+    host.tell('channel.facts', { pair: MAC, guest: null });
+    expect([host.pair.guest, host.pair.returning]).toEqual([null, true]);
     host.guest(MAC);
     expect(host.pair.returning).toBe(false);
   });
@@ -159,6 +161,8 @@ describe('of what was ordered', () => {
   test('an answer holds for the migration that was asked about', () => {
     const host = present({ readOnly: true });
     host.guest();
+    host.tell('channel.heard', { pair: MAC, word: 'prepared', episode: 'b-1', reason: null });
+    expect([host.pair.answer, host.steps.at(-1)!.hosted]).toEqual([null, []]);
     commanded(host, { episode: 'b-1' }).run();
     host.tell('channel.heard', { pair: MAC, word: 'refused', episode: 'b-1', reason: null });
     expect(commanded(host, { episode: 'b-1' }).pair.answer).toBe('refused');
@@ -213,6 +217,27 @@ describe('of what was ordered', () => {
     expect([host.pair.joined, host.pair.episode]).toEqual([null, null]);
     host.qemu({ running: false });
     expect(host.steps.at(-1)!.episode).toBeNull();
+  });
+
+  test('it ends where the guest is: elsewhere, without its primary, or nobody knows where', () => {
+    const over = (host: HostedStory): unknown[] => [host.stage, host.pair.joined, host.pair.episode];
+    const away = migrating();
+    away.run();
+    expect(over(away)).toEqual(['parked', expect.any(String), expect.any(String)]);
+    away.qemu({ migration: 'completed', running: false });
+    expect(over(away)).toEqual(['departed', expect.any(String), expect.any(String)]);
+    away.run();
+    expect(over(away)).toEqual(['departed', null, null]);
+    const lost = present({ readOnly: true }, { effects: 'off' });
+    lost.qemu({ migration: 'setup' });
+    lost.qemu({ connected: false, migration: 'none' });
+    expect(over(lost)).toEqual(['unwatched', null, null]);
+    const without = present({ readOnly: true }, { effects: 'off' });
+    without.qemu({ migration: 'setup', primary: false });
+    expect(over(without)).toEqual(['hidden', expect.any(String), expect.any(String)]);
+    without.pair.hidden = false;
+    without.qemu({ migration: 'none' });
+    expect(over(without)).toEqual(['absent', null, null]);
   });
 
   test('while a word is to be told, or an effect is under way, it is not over', () => {
@@ -276,6 +301,10 @@ describe('of a decision', () => {
     other.guest();
     commanded(other, { episode: 'b-1' }).done('failed');
     expect(other.pair.order).not.toBeNull();
+    const parking = migrating();
+    parking.pair.cancelOrdered = true;
+    parking.done('failed');
+    expect(parking.pair.cancelOrdered).toBe(true);
   });
 
   test('a word that was told, and a primary that was asked for', () => {
@@ -294,6 +323,9 @@ describe('of a decision', () => {
     const host = migrating();
     host.done('void');
     expect(delays(host)).toEqual([['retryDelay', defaultPolicy.retryDelay_ms]]);
+    const refused = migrating();
+    refused.done('refused');
+    expect(delays(refused)).toEqual([['blockedRetry', defaultPolicy.blockedRetry_ms]]);
     const dry = present({}, { effects: 'dryRun' });
     dry.qemu({ migration: 'active' });
     dry.done('void');
@@ -341,11 +373,23 @@ describe('timers', () => {
     expect(host.steps.at(-1)!.hosted).toEqual([]);
   });
 
+  test('a guest that does not answer is not waited for twice', () => {
+    const host = present({ readOnly: true });
+    host.guest();
+    commanded(host, {}).run();
+    const [timer, armedBy] = [...host.pair.timers][0]!;
+    host.tell('timer.elapsed', { pair: MAC, timer, armedBy });
+    expect([host.pair.answer, host.pair.timers.size]).toEqual(['none', 0]);
+    host.tell('timer.elapsed', { pair: MAC, timer, armedBy });
+    expect(host.steps.at(-1)!.hosted).toEqual([]);
+  });
+
   test('last as long as configured, or as long as is usual; a start arms them anew, an end disarms them', () => {
     const host = present({ unplugLimit_ms: 1234 });
     host.qemu({ migration: 'wait-unplug' });
     expect(delays(host)).toEqual([['unplugLimit', 1234]]);
     expect(delays(started(host))).toEqual([['unplugLimit', 1234]]);
+    expect(host.steps.at(-1)!.hosted).toEqual([host.pair]);
     expect(host.steps.at(-1)!.timers).toMatchObject([{ op: 'arm', pair: MAC, armedBy: host.events.length }]);
     expect([...host.pair.timers.values()]).toEqual([host.events.length]);
     const [timer] = host.pair.timers.keys();
