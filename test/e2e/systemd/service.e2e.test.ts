@@ -106,8 +106,8 @@ describe.skipIf(lacks !== null)('from the Debian package', () => {
   test('the hypervisor’s unit takes its place: watched, acting inside its fences, upgraded, and gone again', async () => {
     copyFileSync(fileURLToPath(new URL('monitor.mjs', import.meta.url)), join(machine.root, 'mnt/monitor.mjs'));
     await machine.output(
-      'ip link add br7 type bridge; ip link add vf0 type dummy; ip link add tap0 type dummy; ' +
-        'for port in vf0 tap0; do ip link set $port master br7 up; done; ip link set br7 up; ' +
+      'set -e; ip link add br7 type bridge; ip link set br7 up; ' +
+        'for port in vf0 tap0; do ip link add $port type veth peer name ${port}far; ip link set $port master br7 up; done; ' +
         `bridge fdb add ${MAC} dev vf0 master static sticky; mkdir -m 777 /run/vm; ` +
         `(setpriv --reuid=65534 --clear-groups ${NODE} /mnt/monitor.mjs /run/vm >/dev/null 2>&1 &); mkdir -p /etc/netkvm-failover`,
     );

@@ -44,7 +44,7 @@ const ForeignChart = ({ actor, at }: { readonly actor: Actor; readonly at: numbe
         labels
         noteOf={({ id }) => (active.has(id) ? 'active' : '')}
       />
-      <div class="leads">
+      <div class="leads" tabIndex={0}>
         <h2>From here</h2>
         {leads.map(({ id }) => (
           <Ways key={id} chart={chart} id={id} />
