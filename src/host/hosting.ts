@@ -14,7 +14,7 @@ const ORDERS = ['prepare', 'migrate', 'reserve', 'cancel', 'restore'] as const;
 /** Whether a guest may arrive: what its VF must have when it is plugged, or until then, it has. */
 const isReady = ({ bits }: HostedPair): boolean => {
   const has = (name: HostBit): boolean => (bits & HOST_BIT[name]) !== 0;
-  return has('incoming') && (has('onStandby') ? has('vfParked') && !has('unforwarded') : has('vfOurs'));
+  return has('incoming') && has(has('onStandby') ? 'vfParked' : 'vfOurs');
 };
 
 /** A pair as the other side of the socket sees it. */

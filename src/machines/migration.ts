@@ -100,8 +100,9 @@ export const migrationChart = setup({
       and([away, ({ context: { view } }) => view.mayAct && view.vfOurs]),
       ({ context: { view } }) => view.mayAct && view.unparked,
     ]),
+    // Not before the guest has arrived: until then it is elsewhere, and what others send to it goes there.
     wantsForward: and([
-      or([away, ({ context: { view } }) => view.onStandby]),
+      or([away, ({ context: { view } }) => view.onStandby && !view.incoming]),
       ({ context: { view } }) => view.mayAct && view.vfParked && view.unforwarded,
     ]),
     wantsTell: ({ context: { view } }) => view.mayAct && view.untold,

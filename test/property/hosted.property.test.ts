@@ -105,7 +105,7 @@ const check = (host: HostedStory, kind: string): void => {
     case 'restoreMac':
       expect(['hidden', 'parked', 'departed']).not.toContain(shown.stage);
       // Else it is for a primary that is to be plugged, or behind a port that is ours.
-      expect(owes('vfMac') || monitor?.incoming === true || monitor?.failover === false).toBe(true);
+      expect(owes('vfMac') || owes('unplugged') || monitor?.incoming === true || monitor?.failover === false).toBe(true);
       expect(owes('forwarding')).toBe(false);
       return;
     case 'addForwarding':

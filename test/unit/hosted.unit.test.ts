@@ -290,7 +290,7 @@ describe('a primary that this program plugs', () => {
 
   test.each([{}, PORT])('on the target its VF takes nothing before the guest has arrived: %o', (vm) => {
     const host = arriving(vm);
-    expect(host.run()).toEqual(['parkMac', 'addForwarding']);
+    expect(host.run()).toEqual(['parkMac']);
     expect(host.stage).toBe('awaited');
     expect(hostedDocument(host.pair).isReady).toBe(true);
   });
@@ -305,7 +305,7 @@ describe('a primary that this program plugs', () => {
   });
 
   test('a target whose QEMU is gone, or that is no longer configured, keeps no entry', () => {
-    const gone = arriving(PORT);
+    const gone = arrived(PORT);
     gone.run();
     gone.qemu({ connected: false });
     expect(gone.run()).toEqual(['removeForwarding']);
@@ -317,14 +317,15 @@ describe('a primary that this program plugs', () => {
 
   test('a VF has the pair’s MAC before it is plugged, and no entry stands against it', () => {
     const host = arrived();
+    expect(host.run()).toEqual(['restoreMac']);
     host.qemu({ running: true });
-    expect(host.run()).toEqual(['removeForwarding', 'restoreMac', 'tellGuest', 'plugPrimary']);
+    expect(host.run()).toEqual(['tellGuest', 'plugPrimary']);
     expect(host.stage).toBe('present');
   });
 
   test('a port waits until the guest carries on its primary', () => {
     const host = arrived(PORT);
-    expect(host.pair.pending).toBeNull();
+    expect(host.run()).toEqual(['addForwarding']);
     host.qemu({ running: true });
     expect(host.run()).toEqual(['tellGuest', 'plugPrimary']);
     expect(host.stage).toBe('returning');
@@ -441,9 +442,9 @@ describe('a primary that this program plugs', () => {
     vf.port({ mac: PARKED });
     vf.tell('operator.commanded', { command: 'reserve', pair: MAC, by: 'test', episode: 'b-1' });
     vf.qemu({ ...BY_US, incoming: true, running: false, primary: false });
-    expect(vf.run()).toEqual(['addForwarding']);
+    expect(vf.run()).toEqual([]);
     vf.qemu({ incoming: false, running: true });
-    expect(vf.run()).toEqual(['removeForwarding', 'restoreMac', 'plugPrimary']);
+    expect(vf.run()).toEqual(['restoreMac', 'plugPrimary']);
     const port = new HostedStory(PORT);
     port.port({ mac: PARKED });
     expect(port.qemu(BY_US).map(({ kind }) => kind)).toEqual(['restoreMac']);

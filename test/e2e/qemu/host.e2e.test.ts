@@ -10,7 +10,7 @@ import type { Lab } from './lab.ts';
 import { GUEST, tap } from './network.ts';
 import { pause } from './vm.ts';
 
-const LIMIT_MS = 240_000;
+const LIMIT_MS = 400_000;
 /** What the smoke run takes; the rest needs `-- --full`. */
 const full = inject('full');
 const { begin, beginTarget } = besideQemu(inject('guests'));
