@@ -1,5 +1,5 @@
 // What network managers are told about a bond, as far as it needs none of them: files, and the commands in their order, given
-// by stand-ins on the PATH that write down how they were called. With the real ones: test/e2e/systemd/coexistence.
+// by stand-ins on the PATH that write down how they were called. With the real ones: test/e2e/machine.
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -46,6 +46,7 @@ describe('systemd-networkd', () => {
     write('etc/systemd/network/50-dhcp.network', '[Match]\nName=enp*\n[Network]\nDHCP=ipv4\n');
     write('run/systemd/network/50-dhcp.network.d/10-more.conf', '[Network]\nDNS=10.0.0.1\n');
     write('run/systemd/netif/links/3', 'ADMIN_STATE=configured\nNETWORK_FILE=/etc/systemd/network/50-dhcp.network\n');
+    write('run/systemd/netif/leases/3', 'ADDRESS=10.99.0.73\nCLIENTID=ff00000001000200\n');
   };
 
   test('the bond gets what the standby has, but for the match and the link, and the client id of its lease', () => {
@@ -101,6 +102,17 @@ describe('systemd-networkd', () => {
     expect(told()).toEqual(['networkctl reload']);
   });
 
+  test('at boot the lease may be written down a moment after the address is there', async () => {
+    standIn('networkctl');
+    standIn('systemctl', 'echo active');
+    given();
+    rmSync(join(root, 'run/systemd/netif/leases/3'));
+    const looks = coexistence.look(TAKEN);
+    setTimeout(() => write('run/systemd/netif/leases/3', 'CLIENTID=ff00000007000200\n'), 300);
+    await coexistence.tell('before', TAKEN, await looks);
+    expect(read(NETWORK)).toContain('[DHCPv4]\nIAID=7\n');
+  });
+
   test('that does not answer is said, and nothing else', async () => {
     standIn('networkctl', 'echo "no bus" >&2; exit 1');
     given();
@@ -118,6 +130,8 @@ describe('NetworkManager', () => {
     'IP4.ROUTE[2]:dst = 0.0.0.0/0, nh = 10.99.0.1, mt = 101',
     'DHCP4.OPTION[1]:broadcast_address = 10.99.0.255',
     'DHCP4.OPTION[2]:dhcp_client_identifier = 01:52:54:00:11:22:33',
+    'DHCP6.OPTION[1]:dhcp6_client_id = 00\\:04\\:c7\\:3f',
+    'DHCP6.OPTION[3]:iaid = 00\\:11\\:22\\:33',
   ];
   const NOTE = {
     uuid: '4bc31002-9044-3afe-ba0f-88e5239e06c9',
@@ -125,6 +139,8 @@ describe('NetworkManager', () => {
     ipv6: 'auto',
     clientId: '01:52:54:00:11:22:33',
     metric: '101',
+    iaid6: '00:11:22:33',
+    duid6: '00:04:c7:3f',
     networkd: 'started',
   };
   const CONF = 'run/NetworkManager/conf.d/netkvm-fo112233.conf';
@@ -145,6 +161,15 @@ describe('NetworkManager', () => {
     expect(await coexistence.look(TAKEN)).toEqual({ networkManager: NOTE });
   });
 
+  test('at boot the address may be there a moment before it says that it is done', async () => {
+    given(DEVICE);
+    standIn(
+      'nmcli',
+      `case "$*" in *'device show'*) if [ -e ${root}/asked ]; then printf '%s\\n' '${DEVICE.join("' '")}'; else echo 'GENERAL.STATE:70 (connecting)'; echo 'GENERAL.CON-UUID:4bc31002'; fi; touch ${root}/asked;; *'connection show'*) printf 'ipv4.method:auto\\nipv6.method:auto\\n';; esac`,
+    );
+    expect(await coexistence.look(TAKEN)).toEqual({ networkManager: NOTE });
+  });
+
   test('lets members and bond alone, while networkd keeps the lease and the names can still be looked up', async () => {
     given(DEVICE);
     write(
@@ -155,7 +180,7 @@ describe('NetworkManager', () => {
     await coexistence.tell('before', TAKEN, notes);
     expect(told()).toEqual(['nmcli general reload conf', 'systemctl start systemd-networkd']);
     expect(read(NETWORK)).toMatch(
-      /DHCP=yes\nIPv6AcceptRA=yes\nKeepConfiguration=yes\n\n\[DHCPv4\]\nClientIdentifier=mac\nSendRelease=no\nRouteMetric=101\n/,
+      /DHCP=yes\nIPv6AcceptRA=yes\nKeepConfiguration=yes\n\n\[DHCPv4\]\nClientIdentifier=mac\nSendRelease=no\nRouteMetric=101\n\n\[DHCPv6\]\nIAID=1122867\nDUIDType=4\nDUIDRawData=c7:3f\nSendRelease=no\n/,
     );
     expect(read(FOREIGN)).toContain('ManageForeignRoutes=no');
     const names = '[global-dns]\nsearches=lab,example.org\n\n[global-dns-domain-*]\nservers=10.99.0.1,10.99.0.2\n';
@@ -202,6 +227,8 @@ describe('NetworkManager', () => {
   test('static addresses need no networkd', () => {
     expect(networkOf('fo', { ...NOTE, ipv4: 'manual', ipv6: 'disabled' })).toBeNull();
     expect(networkOf('fo', { ...NOTE, ipv6: 'disabled' })).toContain('DHCP=ipv4\nIPv6AcceptRA=no\n');
+    expect(networkOf('fo', { ...NOTE, ipv6: 'disabled' })).not.toContain('DHCPv6');
+    expect(networkOf('fo', { ...NOTE, iaid6: '', duid6: '' })).toMatch(/\[DHCPv6\]\nSendRelease=no\n$/);
   });
 
   test('a client id of IAID and DUID is said in networkd’s words', () => {
@@ -210,8 +237,12 @@ describe('NetworkManager', () => {
   });
 });
 
-describe('the DHCP client of ifupdown', () => {
-  const WORDS = 'dhclient -4 -v -i -pf /run/dhclient.enp1s0.pid -lf /var/lib/dhcp/dhclient.enp1s0.leases -I enp1s0';
+describe.each([
+  { key: 'ifupdown', name: 'dhclient', option: '-4', client: 'dhclient', other: '-6' },
+  { key: 'ifupdown6', name: 'dhclient -6', option: '-6', client: 'dhclient6', other: '-4' },
+])('$name of ifupdown', ({ key, name, option, client, other }) => {
+  const LEASES = `/var/lib/dhcp/${client}.enp1s0.leases`;
+  const WORDS = `dhclient ${option} -v -i -pf /run/${client}.enp1s0.pid -lf ${LEASES} -I enp1s0`;
   const serve = (words: string): void => write('proc/77/cmdline', `${words.replaceAll(' ', '\0')}\0`);
   beforeEach(() => {
     standIn('systemd-run');
@@ -219,42 +250,46 @@ describe('the DHCP client of ifupdown', () => {
   });
 
   test('is known by its words; another interface’s, another program’s and a hostile one are not it', async () => {
-    serve(WORDS);
-    const note = { words: WORDS, leases: '/var/lib/dhcp/dhclient.enp1s0.leases' };
-    expect(await coexistence.look(TAKEN)).toEqual({ ifupdown: note });
+    for (const words of [WORDS, `${WORDS} -e IF_METRIC=7`]) {
+      serve(words);
+      expect(await coexistence.look(TAKEN)).toEqual({ [key]: { words, leases: LEASES } });
+    }
     for (const words of [
       WORDS.replace(/enp1s0$/, 'enp9s0'),
       WORDS.replace('dhclient ', 'sleep '),
-      WORDS.replace('-4', '-6'),
+      WORDS.replace(option, other),
       WORDS.replace('-v', '$(id)'),
       WORDS.replace('/var/lib/dhcp/', '/tmp/'),
     ]) {
       serve(words);
-      expect(await coexistence.look(TAKEN), words).toEqual({});
+      expect((await coexistence.look(TAKEN))[key], words).toBeUndefined();
     }
   });
 
   test('ends, and one for the bond goes on with the lease, as a unit of its own; and back', async () => {
-    const notes = { ifupdown: { words: WORDS, leases: '/var/lib/dhcp/dhclient.enp1s0.leases' } };
+    const notes = { [key]: { words: `${WORDS} -e IF_METRIC=7`, leases: LEASES } };
+    serve(WORDS);
     standIn('systemctl', 'exit 3');
-    expect(await coexistence.tell('release', TAKEN, notes)).toEqual(['dhclient was told']);
+    expect(await coexistence.tell('release', TAKEN, notes)).toEqual([`${name} was told`]);
     expect(told()).toEqual([]);
     await coexistence.tell('after', TAKEN, notes);
     const there = told();
-    expect(there[1]).toMatch(/^systemd-run --quiet --collect --unit=netkvm-dhclient-fo112233 /);
-    expect(there.join('\n')).toContain('kill -KILL $(cat /run/dhclient.enp1s0.pid)');
+    const own = `/run/netkvm-${client}.fo112233.leases`;
+    expect(there[1]).toContain(`systemd-run --quiet --collect --unit=netkvm-${client}-fo112233 `);
+    // Once, and not when systemd starts the client again: by then the number may be another process's.
+    expect(there.join('\n')).toContain(`[ -e ${own} ] || { kill -KILL 77; rm -f /run/${client}.enp1s0.pid; sed `);
     expect(there.at(-1)).toBe(
-      'exec dhclient -d -4 -v -i -pf /run/dhclient.fo112233.pid -lf /run/netkvm-dhclient.fo112233.leases -I fo112233',
+      `exec dhclient -d ${option} -v -i -pf /run/${client}.fo112233.pid -lf ${own} -I fo112233 -e IF_METRIC=7`,
     );
     standIn('systemctl', 'echo active');
     await coexistence.tell('after', TAKEN, notes);
-    expect(told()).toEqual(['systemctl is-active netkvm-dhclient-fo112233']);
-    write('run/netkvm-dhclient.fo112233.leases', '');
+    expect(told()).toEqual([`systemctl is-active netkvm-${client}-fo112233`]);
+    write(own, '');
     await coexistence.tell('release', TAKEN, notes);
     const back = told();
-    expect(back[0]).toBe('systemctl stop netkvm-dhclient-fo112233');
-    expect(back[1]).toMatch(/--unit=netkvm-dhclient-enp1s0 /);
-    expect(back.at(-1)).toBe(`exec ${WORDS.replace('dhclient', 'dhclient -d')}`);
+    expect(back[0]).toBe(`systemctl stop netkvm-${client}-fo112233`);
+    expect(back[1]).toContain(`--unit=netkvm-${client}-enp1s0 `);
+    expect(back.at(-1)).toBe(`exec ${WORDS.replace('dhclient', 'dhclient -d')} -e IF_METRIC=7`);
   });
 });
 

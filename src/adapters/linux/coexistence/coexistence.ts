@@ -36,7 +36,8 @@ export class Coexistence {
     this.#neighbours = {
       networkd: new Networkd(root),
       networkManager: new NetworkManager(root),
-      ifupdown: new Ifupdown(root),
+      ifupdown: new Ifupdown(root, 4),
+      ifupdown6: new Ifupdown(root, 6),
     };
     if (root === '/' && isElsewhere()) this.#neighbours = {};
   }

@@ -5,6 +5,7 @@
 // Sources: NetworkManager.conf(5) for `unmanaged-devices` and `global-dns`, nmcli(1), systemd.network(5), networkd.conf(5).
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { command, drop, isActive, type Neighbour, type Note, put, type Taken, textOr } from './neighbour.ts';
 import { fileOf, NETWORKD, reload } from './networkd.ts';
 
@@ -14,25 +15,40 @@ const FOREIGN = '# Written by netkvm-failover.\n[Network]\nManageForeignRoutes=n
 /** `nmcli -t` of one device or connection: `NAME:VALUE` a line, and DHCP options as `DHCP4.OPTION[3]:name = value`. */
 const valueIn = (text: string, name: string): string =>
   new RegExp(`^${name}:(.*)$`, 'm').exec(text)?.[1]?.replaceAll('\\:', ':') ?? '';
-const optionIn = (text: string, name: string): string =>
-  new RegExp(`^DHCP4\\.OPTION\\[\\d+\\]:${name} = (.*)$`, 'm').exec(text)?.[1]?.replaceAll('\\:', ':') ?? '';
+const optionIn = (text: string, dhcp: 'DHCP4' | 'DHCP6', name: string): string =>
+  new RegExp(`^${dhcp}\\.OPTION\\[\\d+\\]:${name} = (.*)$`, 'm').exec(text)?.[1]?.replaceAll('\\:', ':') ?? '';
 
-/** How networkd says the client id that the lease was given to: the MAC, or IAID and DUID (RFC 4361). */
-export const identityLines = (clientId: string): string[] => {
-  const hex = clientId.replaceAll(':', '').toLowerCase();
-  const [, iaid, type, data = ''] = /^ff([0-9a-f]{8})([0-9a-f]{4})((?:[0-9a-f]{2})+)$/.exec(hex) ?? [];
-  if (iaid === undefined || type === undefined) return ['ClientIdentifier=mac'];
+/** NMDeviceState: PREPARE to ACTIVATED are those of a device that is being, or has been, given its addresses. */
+const [PREPARE, ACTIVATED] = [40, 100];
+const stateIn = (device: string): number => Number.parseInt(valueIn(device, 'GENERAL\\.STATE'), 10);
+const isInCare = (device: string): boolean => stateIn(device) >= PREPARE && stateIn(device) <= ACTIVATED;
+/** How long it is waited for, and how often it is asked meanwhile. */
+const [REST_LIMIT_MS, LOOK_MS] = [5000, 250];
+
+/** How networkd says under which name a lease was given: IAID and DUID (RFC 8415), hexadecimal; none if there are not both. */
+const namedLines = (iaid: string, duid: string): string[] => {
+  const hex = `${iaid}${duid}`.replaceAll(':', '').toLowerCase();
+  const [, id, type, data = ''] = /^([0-9a-f]{8})([0-9a-f]{4})((?:[0-9a-f]{2})+)$/.exec(hex) ?? [];
+  if (id === undefined || type === undefined) return [];
   return [
-    `IAID=${Number.parseInt(iaid, 16)}`,
+    `IAID=${Number.parseInt(id, 16)}`,
     `DUIDType=${Number.parseInt(type, 16)}`,
     `DUIDRawData=${data.replaceAll(/(..)(?=.)/g, '$1:')}`,
   ];
 };
 
+/** How networkd says the client id that the lease was given to: the MAC, or IAID and DUID (RFC 4361). */
+export const identityLines = (clientId: string): string[] => {
+  const named = /^ff:/i.test(clientId) ? namedLines('', clientId.slice(3)) : [];
+  return named.length > 0 ? named : ['ClientIdentifier=mac'];
+};
+
 /** What networkd is to do for the bond; null where every address is static. */
-export const networkOf = (bond: string, { ipv4, ipv6, clientId = '', metric = '' }: Note): string | null => {
+export const networkOf = (bond: string, note: Note): string | null => {
+  const { ipv4, ipv6, clientId = '', metric = '', iaid6 = '', duid6 = '' } = note;
   const [four, six] = [ipv4 === 'auto', ipv6 === 'auto' || ipv6 === 'dhcp'];
   if (!four && !six) return null;
+  // Versions before 254 do not know SendRelease for DHCPv6, and give nothing up.
   const dhcp = six ? (four ? 'yes' : 'ipv6') : 'ipv4';
   const parts = [
     '# Written by netkvm-failover; removed when the bond is given back.',
@@ -40,6 +56,7 @@ export const networkOf = (bond: string, { ipv4, ipv6, clientId = '', metric = ''
     '[Link]\nRequiredForOnline=no',
     `[Network]\nDHCP=${dhcp}\nIPv6AcceptRA=${six ? 'yes' : 'no'}\nKeepConfiguration=yes`,
     ['[DHCPv4]', ...identityLines(clientId), 'SendRelease=no', ...(metric === '' ? [] : [`RouteMetric=${metric}`])].join('\n'),
+    ...(six ? [['[DHCPv6]', ...namedLines(iaid6, duid6), 'SendRelease=no'].join('\n')] : []),
   ];
   return `${parts.join('\n\n')}\n`;
 };
@@ -67,16 +84,18 @@ export class NetworkManager implements Neighbour {
   async look({ standby: { name } }: Taken, signal: AbortSignal): Promise<Note | null> {
     // Each device that it knows has a file; the loopback is there always.
     if (textOr(this.#path('run/NetworkManager/devices/1')) === '' || !(await isActive(signal, 'NetworkManager'))) return null;
-    const device = await nmcli(signal, '-t', '-f', 'GENERAL.STATE,GENERAL.CON-UUID,IP4,DHCP4', 'device', 'show', name);
+    const device = await this.#atRest(name, signal);
     const uuid = valueIn(device, 'GENERAL\\.CON-UUID');
     // It has nothing to do with the standby, but it would have with the next primary.
-    if (uuid === '' || !valueIn(device, 'GENERAL\\.STATE').startsWith('100')) return {};
+    if (uuid === '' || !isInCare(device)) return {};
     const methods = await nmcli(signal, '-t', '-f', 'ipv4.method,ipv6.method', 'connection', 'show', uuid);
     return {
       uuid,
       ipv4: valueIn(methods, 'ipv4\\.method'),
       ipv6: valueIn(methods, 'ipv6\\.method'),
-      clientId: optionIn(device, 'dhcp_client_identifier'),
+      clientId: optionIn(device, 'DHCP4', 'dhcp_client_identifier'),
+      iaid6: optionIn(device, 'DHCP6', 'iaid'),
+      duid6: optionIn(device, 'DHCP6', 'dhcp6_client_id'),
       metric: /^IP4\.ROUTE\[\d+\]:dst = 0\.0\.0\.0\/0,.*\bmt = (\d+)/m.exec(device)?.[1] ?? '',
       networkd: (await isActive(signal, NETWORKD)) ? 'running' : 'started',
     };
@@ -115,6 +134,14 @@ export class NetworkManager implements Neighbour {
     if (uuid === undefined || !existsSync(this.#path('sys/class/net', name))) return;
     await nmcli(signal, 'device', 'set', name, 'managed', 'yes');
     await nmcli(signal, 'connection', 'up', 'uuid', uuid, 'ifname', name);
+  }
+
+  /** What it says of the device: at boot the address is there a moment before it says that it is done. */
+  async #atRest(name: string, signal: AbortSignal): Promise<string> {
+    for (const end_ms = performance.now() + REST_LIMIT_MS; ; await sleep(LOOK_MS, null, { signal })) {
+      const device = await nmcli(signal, '-t', '-f', 'GENERAL.STATE,GENERAL.CON-UUID,IP4,DHCP4,DHCP6', 'device', 'show', name);
+      if (!isInCare(device) || stateIn(device) === ACTIVATED || performance.now() > end_ms) return device;
+    }
   }
 
   #path(...parts: readonly string[]): string {

@@ -4,6 +4,7 @@
 // and renews it. Sources: systemd.network(5), networkctl(1).
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { command, drop, isActive, type Neighbour, type Note, put, type Taken, textOr, valueOf } from './neighbour.ts';
 
 export const NETWORKD = 'systemd-networkd';
@@ -13,6 +14,11 @@ const FOLDERS = ['etc/systemd/network', 'run/systemd/network', 'usr/local/lib/sy
 const PREFIX = '00-netkvm';
 /** Sections that say which link is meant, or are about the device itself, which the service takes care of. */
 const NOT_FOR_THE_BOND = /^\[(Match|Link|SR-IOV)\]/i;
+
+/** A configuration that has it ask for a lease of IPv4. */
+const ASKS = /^\s*DHCP\s*=\s*(yes|true|on|1|both|ipv4|v4)\s*$/im;
+/** How long a lease that is being written is waited for, and how often it is looked for. */
+const [LEASE_LIMIT_MS, LOOK_MS] = [5000, 100];
 
 /** Each section with its header, as text. */
 const sectionsOf = (text: string): string[] => text.split(/^(?=\[)/m).filter((section) => section.startsWith('['));
@@ -73,17 +79,25 @@ export class Networkd implements Neighbour {
   }
 
   /** It may want the next primary even where it has nothing to do with the standby. What it says of links outlives it. */
-  async look({ standby }: Taken, signal: AbortSignal): Promise<Note | null> {
-    return this.#stateOf(standby.ifindex) !== '' && (await isActive(signal, NETWORKD)) ? {} : null;
+  async look({ standby: { ifindex } }: Taken, signal: AbortSignal): Promise<Note | null> {
+    if (this.#stateOf(ifindex) === '' || !(await isActive(signal, NETWORKD))) return null;
+    const { file, text } = this.#originOf(ifindex);
+    if (file !== null && !file.includes(PREFIX) && ASKS.test(text)) await this.#leased(ifindex, signal);
+    return {};
+  }
+
+  /** At boot the address is there a moment before the lease is written down. Where there will be none, only time is lost. */
+  async #leased(ifindex: number, signal: AbortSignal): Promise<void> {
+    const end_ms = performance.now() + LEASE_LIMIT_MS;
+    while (this.#leaseOf(ifindex) === '' && performance.now() < end_ms) await sleep(LOOK_MS, null, { signal });
   }
 
   async before({ bond, standby }: Taken, _note: Note, signal: AbortSignal): Promise<void> {
-    const file = valueOf(this.#stateOf(standby.ifindex), 'NETWORK_FILE');
+    const { file, text } = this.#originOf(standby.ifindex);
     // After a restart of the service the standby is a member already, and the bond's file is there.
     if (file === null || file.includes(PREFIX)) return;
-    const lease = textOr(join(this.#root, 'run/systemd/netif/leases', String(standby.ifindex)));
-    const text = networkFor({ bond, file, text: withDropIns(this.#root, file), lease });
-    if (put(fileOf(this.#root, bond), text)) await reload(signal);
+    const own = networkFor({ bond, file, text, lease: this.#leaseOf(standby.ifindex) });
+    if (put(fileOf(this.#root, bond), own)) await reload(signal);
   }
 
   async after({ bond, mac }: Taken, _note: Note, signal: AbortSignal): Promise<void> {
@@ -94,6 +108,16 @@ export class Networkd implements Neighbour {
   async release({ bond }: Taken, _note: Note, signal: AbortSignal): Promise<void> {
     const gone = [bond, `${bond}-members`].map((name) => drop(fileOf(this.#root, name)));
     if (gone.includes(true)) await reload(signal);
+  }
+
+  /** The file that it took for a link, and its text with all drop-ins. */
+  #originOf(ifindex: number): { readonly file: string | null; readonly text: string } {
+    const file = valueOf(this.#stateOf(ifindex), 'NETWORK_FILE');
+    return { file, text: file === null ? '' : withDropIns(this.#root, file) };
+  }
+
+  #leaseOf(ifindex: number): string {
+    return textOr(join(this.#root, 'run/systemd/netif/leases', String(ifindex)));
   }
 
   /** What networkd says of a link that it knows. */
