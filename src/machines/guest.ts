@@ -342,7 +342,8 @@ export class Guest {
     pair.shownStandby = identityOf(pair.roles.standby);
     if (isFirst) return;
     pair.renewedAt_ns = event.mono_ns;
-    pair.bits &= ~BIT.standby;
+    // As if everything were gone: what there is is shown next.
+    pair.bits = 0;
     this.#react(pair, 'facts', event, step);
   }
 
