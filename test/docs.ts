@@ -12,7 +12,17 @@ import { FILE_BYTES_MAX } from '../src/host/config.ts';
 import { METRICS } from '../src/host/metrics.ts';
 import { STEP_MEANINGS, STEPS } from '../replay/timeline/document.ts';
 import { DURATIONS } from '../replay/counted.ts';
-import { KEYS, PAIR_KEYS, PAIRS_MAX, PARAMETER_KEYS, PARAMETER_RANGES, rangeOf, VM_KEYS, VMS_MAX } from '../src/host/settings.ts';
+import {
+  KEYS,
+  PAIR_KEYS,
+  PAIRS_MAX,
+  PARAMETER_KEYS,
+  PARAMETER_RANGES,
+  rangeOf,
+  STANDBY_KEYS,
+  VM_KEYS,
+  VMS_MAX,
+} from '../src/host/settings.ts';
 import { BECAUSE, FINDINGS } from '../src/machines/reasons.ts';
 import { chartGeometry, chartMermaid, chartRows, chartStates, chartSvg } from './docs-chart.ts';
 import { STATE_MEANINGS, STATES } from './faults/given.ts';
@@ -85,13 +95,35 @@ export const configurationPage = (): string => {
     ),
     'What a NIC carried when it was taken over goes back to it with `netkvm restore`. The same pair, taken over, with parameters for its primaries:',
     '```toml\n[[pairs]]\nmac = "52:54:00:11:22:33"\nmode = "bond"\nprobe = ["192.0.2.1"]\nparameters = { rxRing = 4096, features = { "rx-gro" = false } }\n```',
+    '### Parameters by stage',
+    'The machine changes parameters when a pair comes into a stage. Each change is a decision with an outcome in the log; what was there before is an obligation, given back by `netkvm restore`. No switch waits for a parameter: one that fails is tried again when a fact changes or after `blockedRetry_ms`, at most `retryLimit` times in that stage, one that is refused only when the stage comes again.',
+    table(
+      ['stage', 'device', 'key', 'decision', 'until'],
+      [
+        [
+          'attaching (and fallback, while the MTU differs)',
+          'primary',
+          code('parameters'),
+          code('alignParameters'),
+          'the primary leaves; on Windows until `netkvm restore`',
+        ],
+        ['fallback', 'standby', code('standbyParameters.fallback'), code('tuneStandby'), 'the pair is onPrimary'],
+        ['onPrimary', 'standby', code('standbyParameters.onPrimary'), code('tuneStandby'), 'the pair is in fallback'],
+      ],
+    ),
+    '```toml\n[[pairs]]\nmac = "52:54:00:11:22:33"\nparameters = { mtu = "standby" }\nstandbyParameters.fallback = { rxRing = 1024, txQueue = 10000 }\n```',
+    `A primary is tried once, and is left alone while it carries. \`standbyParameters\` takes ${STANDBY_KEYS.map(code).join(', ')}; on the way from one stage to the other nothing changes, and nothing does while the primary flaps. In fallback the standby may be carrying: virtio-net stops a ring for a moment when its size changes; a longer queue or an offload costs nothing.`,
+    '**Windows.** A driver reads its parameters when its device starts, so each change restarts the device. The service restarts a primary only, while the standby carries and before the primary is held for (`mtu` there is `*JumboPacket`: MTU and 14 bytes), once, with the wait of `effectLimit_ms`. The standby is never restarted: `standbyParameters` is refused. Given back is what the registry had; a primary that is in use then is not restarted for it, so that it holds from its next start on.',
     '### parameters',
-    'What is not named is left as it is. A primary that carries already is left alone.',
+    'What is not named is left as it is.',
     table(
       ['key', 'values', 'meaning'],
       Object.entries(PARAMETER_KEYS).map(([name, meaning]) => {
         const range = PARAMETER_RANGES[name as keyof typeof PARAMETER_RANGES] as readonly [number, number] | undefined;
-        const values = range === undefined ? 'a table of at most 64 names' : `a whole number from ${range[0]} to ${range[1]}`;
+        const values =
+          range === undefined
+            ? 'a table of at most 64 names'
+            : `a whole number from ${range[0]} to ${range[1]}${name === 'mtu' ? ', or "standby"' : ''}`;
         return [code(name), values, meaning];
       }),
     ),

@@ -1,6 +1,6 @@
 // The parameters of network devices, as far as `netkvm getparam`, `setparam` and their like need them: one store per
 // operating system (windows/parameters.ts: the driver's INF parameters in the registry; linux/parameters.ts: what ethtool
-// and rtnetlink offer). Values are text, as the registry has them; what they mean is host/parameters/values.ts.
+// and rtnetlink offer). Values are text, as the registry has them; what they mean is parameter-values.ts.
 
 /** What values a parameter takes. The kinds are those of an INF file (Ndi\Params\NAME\Type). */
 export type ParameterType =

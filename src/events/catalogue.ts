@@ -80,23 +80,30 @@ export const EFFECT_MODES = ['off', 'dryRun', 'on'] as const;
 /** What a pair is to be: `auto` takes what is there; `bond` makes a bond where nothing joins the two; `kernel` is watched and tuned. */
 export const PAIR_MODES = ['auto', 'kernel', 'bond'] as const;
 
-/** Parameters of a network device that a new primary is given. What is not named is left as it is. */
-export const ParametersSchema = Type.Object(
-  {
-    mtu: Type.Optional(Int),
-    /** IFLA_TXQLEN. */
-    txQueue: Type.Optional(Int),
-    /** ETHTOOL_A_RINGS_RX, ETHTOOL_A_RINGS_TX. */
-    rxRing: Type.Optional(Int),
-    txRing: Type.Optional(Int),
-    /** ETHTOOL_A_CHANNELS_COMBINED_COUNT. */
-    channels: Type.Optional(Int),
-    /** By the kernel's names (`ethtool -k`, linux/netdev_features.h strings): `tx-tcp-segmentation`, `rx-gro`, … */
-    features: Type.Optional(Type.Record(Short, Type.Boolean(), { maxProperties: 64 })),
-  },
-  Closed,
-);
+const parameters = {
+  mtu: Type.Optional(Int),
+  /** IFLA_TXQLEN. */
+  txQueue: Type.Optional(Int),
+  /** ETHTOOL_A_RINGS_RX, ETHTOOL_A_RINGS_TX. */
+  rxRing: Type.Optional(Int),
+  txRing: Type.Optional(Int),
+  /** ETHTOOL_A_CHANNELS_COMBINED_COUNT. */
+  channels: Type.Optional(Int),
+  /** By the kernel's names (`ethtool -k`, linux/netdev_features.h strings): `tx-tcp-segmentation`, `rx-gro`, … */
+  features: Type.Optional(Type.Record(Short, Type.Boolean(), { maxProperties: 64 })),
+  /** Windows: by the names that the driver's INF file gives them (Ndi\\Params). */
+  inf: Type.Optional(Type.Record(Short, Short, { maxProperties: 64 })),
+};
+/** Parameters of a network device. What is not named is left as it is. */
+export const ParametersSchema = Type.Object(parameters, Closed);
 export type Parameters = Static<typeof ParametersSchema>;
+/** The same as a policy asks for them: the MTU may be whatever the standby has. */
+const WishedSchema = Type.Object({ ...parameters, mtu: Type.Optional(Type.Union([Int, Type.Literal('standby')])) }, Closed);
+export type Wished = Static<typeof WishedSchema>;
+
+/** The stages in which a pair rests; in the others it is on its way, and what its standby has is left alone. */
+export const TUNED_STAGES = ['fallback', 'onPrimary'] as const;
+export type TunedStage = (typeof TUNED_STAGES)[number];
 
 /** The part of the configuration that the fold depends on. Defaults and meanings: src/machines/policy.ts. */
 export const PolicySchema = Type.Object(
@@ -128,7 +135,12 @@ export const PolicySchema = Type.Object(
           /** IP addresses of which one must answer after a takeover; the default gateways unless given. */
           probe: Type.Optional(Type.Array(Short, { maxItems: 8 })),
           confirm_ms: Type.Optional(Int),
-          parameters: Type.Optional(ParametersSchema),
+          /** What every new primary is given before it carries. */
+          parameters: Type.Optional(WishedSchema),
+          /** What the standby has while the pair is in this stage. */
+          standbyParameters: Type.Optional(
+            Type.Object({ fallback: Type.Optional(ParametersSchema), onPrimary: Type.Optional(ParametersSchema) }, Closed),
+          ),
         },
         Closed,
       ),
@@ -161,6 +173,8 @@ export const EFFECT_KINDS = {
   moveAddresses: 'repeatable',
   /** Gives a new primary the parameters of the policy. */
   alignParameters: 'repeatable',
+  /** Gives the standby what the policy says for this stage, and takes back what it says for others. */
+  tuneStandby: 'repeatable',
   /** The hypervisor's: gives the hidden VF its parking MAC, and the pair's MAC before the primary is plugged. */
   parkMac: 'repeatable',
   restoreMac: 'repeatable',
@@ -236,6 +250,11 @@ export const DecisionSchema = Type.Union([
   /** Id of the open obligation; the platform is handed the obligation itself (adapters/platform.ts, Ledger). */
   planned('giveBack', Type.Object({ obligation: Short }, Closed)),
   planned('alignParameters', Type.Object({ parameters: ParametersSchema }, Closed)),
+  /** `elsewhere`: what other stages ask for, so that all that may be changed is written down at once. */
+  planned(
+    'tuneStandby',
+    Type.Object({ stage: OneOf(TUNED_STAGES), parameters: ParametersSchema, elsewhere: ParametersSchema }, Closed),
+  ),
   Type.Object(decided(HOST_PLAIN_KINDS), Closed),
   /** `episode` names the migration in the logs of source, target and guest. */
   planned('tellGuest', Type.Object({ word: OneOf(WORDS_TO_GUEST), episode: Short }, Closed)),
@@ -248,10 +267,20 @@ export const isHosts = (decision: Decision): decision is DecisionOf<HostKind> =>
   (HOST_KINDS as readonly DecisionKind[]).includes(decision.kind);
 
 /**
- * Whatever is changed is owed until it is given back: bonds, parameters of a device, bindings (Windows), files of the service;
- * on a hypervisor the VF's MAC, forwarding entries, and a primary that was unplugged.
+ * Whatever is changed is owed until it is given back: bonds, parameters of a device, bindings and parameters that a driver has
+ * in the registry (Windows), files of the service; on a hypervisor the VF's MAC, forwarding entries, and a primary that was
+ * unplugged.
  */
-export const OBLIGATION_KINDS = ['takeover', 'parameters', 'bindings', 'service', 'vfMac', 'forwarding', 'unplugged'] as const;
+export const OBLIGATION_KINDS = [
+  'takeover',
+  'parameters',
+  'bindings',
+  'driverParameters',
+  'service',
+  'vfMac',
+  'forwarding',
+  'unplugged',
+] as const;
 export type ObligationKind = (typeof OBLIGATION_KINDS)[number];
 /** Characters that `before` of an obligation may take as JSON. */
 export const BEFORE_CHARS_MAX = 65_536;

@@ -1,11 +1,20 @@
 // The `[[pairs]]` of the configuration file: which pairs effects may touch, and what is to become of each. What the keys
 // mean and what they take is listed in settings.ts; this checks it, so that nothing else has to.
 import { isIP } from 'node:net';
-import { type Parameters, type Policy } from '../events/catalogue.ts';
+import type { Policy } from '../events/catalogue.ts';
 import { NetkvmError } from '../events/errors.ts';
 import { type Mac, parseMac } from '../events/mac.ts';
 import { badValue, isTable, onlyKnown, type Source, type Table } from './config-source.ts';
-import { PAIR_KEYS, PAIR_MODES, PAIRS_MAX, PARAMETER_KEYS, PARAMETER_RANGES, PROBES_MAX } from './settings.ts';
+import {
+  PAIR_KEYS,
+  PAIR_MODES,
+  PAIRS_MAX,
+  PARAMETER_KEYS,
+  PARAMETER_RANGES,
+  PROBES_MAX,
+  STANDBY_KEYS,
+  STANDBY_STAGES,
+} from './settings.ts';
 
 type Pair = Policy['pairs'][number];
 /** Refuses the value of a key, and says what it takes. */
@@ -18,24 +27,46 @@ export const isWhole = (value: unknown, [min, max]: readonly [number, number]): 
 export const isInterfaceName = (name: unknown): name is string =>
   typeof name === 'string' && /^[^\s/:\0]{1,15}$/.test(name) && name !== '.' && name !== '..';
 
-const readFeatures = (value: unknown, refuse: Refuse): Record<string, boolean> => {
-  const range = 'a table of at most 64 feature names, each true or false';
-  if (!isTable(value)) throw refuse('parameters.features', value, range);
-  const features = Object.entries(value);
-  const fits = features.every(([name, on]) => typeof on === 'boolean' && /^[a-z0-9-]{1,32}$/.test(name));
-  if (!fits || features.length > 64) throw refuse('parameters.features', value, range);
-  return value as Record<string, boolean>;
+const NAMES_MAX = 64;
+const isText = (value: unknown): boolean => typeof value === 'string' && /^[^\0]{0,256}$/.test(value);
+
+/** `key` is `parameters`, or `standbyParameters.<stage>`; `known` is what may stand there. */
+const readParameters = (
+  source: Source,
+  prefix: string,
+  key: string,
+  value: unknown,
+  known: readonly string[],
+  refuse: Refuse,
+) => {
+  if (!isTable(value)) throw refuse(key, value, 'a table of parameters');
+  onlyKnown(source, `${prefix}${key}.`, value, known);
+  for (const [name, one] of Object.entries(value)) {
+    const entries = isTable(one) ? Object.entries(one) : [];
+    if (name === 'features') {
+      const fits = isTable(one) && entries.every(([feature, on]) => typeof on === 'boolean' && /^[a-z0-9-]{1,32}$/.test(feature));
+      if (!fits || entries.length > NAMES_MAX)
+        throw refuse(`${key}.features`, one, `a table of at most ${NAMES_MAX} feature names, each true or false`);
+    } else if (name === 'inf') {
+      const fits = isTable(one) && entries.every(([parameter, text]) => isText(text) && /^[^\0\\]{1,255}$/.test(parameter));
+      if (!fits || entries.length > NAMES_MAX)
+        throw refuse(`${key}.inf`, one, `a table of at most ${NAMES_MAX} driver parameters, each with a text`);
+    } else {
+      const range = PARAMETER_RANGES[name as keyof typeof PARAMETER_RANGES];
+      const words = name === 'mtu' ? ', or "standby"' : '';
+      const fits = isWhole(one, range) || (name === 'mtu' && one === 'standby');
+      if (!fits) throw refuse(`${key}.${name}`, one, `a whole number from ${range[0]} to ${range[1]}${words}`);
+    }
+  }
+  return value;
 };
 
-const readParameters = (source: Source, prefix: string, value: unknown, refuse: Refuse): Parameters => {
-  if (!isTable(value)) throw refuse('parameters', value, 'a table of parameters');
-  onlyKnown(source, `${prefix}parameters.`, value, Object.keys(PARAMETER_KEYS));
-  const { features, ...numbers } = value;
-  for (const [name, number] of Object.entries(numbers)) {
-    const range = PARAMETER_RANGES[name as keyof typeof PARAMETER_RANGES];
-    if (!isWhole(number, range)) throw refuse(`parameters.${name}`, number, `a whole number from ${range[0]} to ${range[1]}`);
-  }
-  return { ...(numbers as Parameters), ...(features === undefined ? {} : { features: readFeatures(features, refuse) }) };
+const readStages = (source: Source, prefix: string, value: unknown, refuse: Refuse): NonNullable<Pair['standbyParameters']> => {
+  if (!isTable(value)) throw refuse('standbyParameters', value, `a table with ${STANDBY_STAGES.join(' or ')}`);
+  onlyKnown(source, `${prefix}standbyParameters.`, value, STANDBY_STAGES);
+  for (const [stage, parameters] of Object.entries(value))
+    readParameters(source, prefix, `standbyParameters.${stage}`, parameters, STANDBY_KEYS, refuse);
+  return value;
 };
 
 const readNames = (pair: Table, refuse: Refuse): Pick<Pair, 'standbyName' | 'primaryName' | 'bond'> => {
@@ -58,7 +89,7 @@ const readNames = (pair: Table, refuse: Refuse): Pick<Pair, 'standbyName' | 'pri
 };
 
 const readWishes = (source: Source, prefix: string, pair: Table, refuse: Refuse): Omit<Pair, 'mac'> => {
-  const { mode, probe, confirm_ms, parameters } = pair;
+  const { mode, probe, confirm_ms, parameters, standbyParameters } = pair;
   const wishes: Omit<Pair, 'mac'> = {};
   if (mode !== undefined) {
     const known = PAIR_MODES.find((name) => name === mode);
@@ -75,7 +106,11 @@ const readWishes = (source: Source, prefix: string, pair: Table, refuse: Refuse)
     if (!isWhole(confirm_ms, [100, 60_000])) throw refuse('confirm_ms', confirm_ms, 'a whole number from 100 to 60000');
     wishes.confirm_ms = confirm_ms;
   }
-  if (parameters !== undefined) wishes.parameters = readParameters(source, prefix, parameters, refuse);
+  if (parameters !== undefined) {
+    const known = Object.keys(PARAMETER_KEYS);
+    wishes.parameters = readParameters(source, prefix, 'parameters', parameters, known, refuse);
+  }
+  if (standbyParameters !== undefined) wishes.standbyParameters = readStages(source, prefix, standbyParameters, refuse);
   return wishes;
 };
 

@@ -156,6 +156,11 @@ export const loadConfig = (path?: string | null, overrides: Overrides = {}, at: 
     origins[name] = given !== undefined ? 'command line' : inFile !== undefined ? `file:${source!.where(name)}` : 'default';
   }
   const pairs = source === null ? [] : readPairs(source);
+  const tuned = at.platform === 'win32' ? pairs.findIndex(({ standbyParameters }) => standbyParameters !== undefined) : -1;
+  if (source !== null && tuned >= 0) {
+    const why = 'to be had on Windows: the driver of the standby would be restarted, and it may be the path that carries';
+    throw badValue(source, `pairs.${tuned}.standbyParameters`, pairs[tuned]!.standbyParameters, why);
+  }
   origins['pairs'] = source !== null && pairs.length > 0 ? `file:${source.where('pairs.0')}` : 'default';
   const settings = values.service as unknown as Settings;
   const stateDir = settings.stateDir || defaultStateDir(at);

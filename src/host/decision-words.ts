@@ -4,10 +4,11 @@ import type { Decision, Parameters, Target } from '../events/catalogue.ts';
 
 type NameOf = (ifindex: number) => string | undefined;
 
-const parametersText = ({ features, ...numbers }: Parameters): string =>
+const parametersText = ({ features, inf, ...numbers }: Parameters): string =>
   [
     ...Object.entries(numbers).map(([name, value]) => `${name} ${value}`),
     ...Object.entries(features ?? {}).map(([name, on]) => `${name} ${on ? 'on' : 'off'}`),
+    ...Object.entries(inf ?? {}).map(([name, value]) => `${name} ${value}`),
   ].join(', ');
 
 /** What the decision asks for, as an order. */
@@ -40,6 +41,11 @@ export const wordsOf = (decision: Decision, nameOf: NameOf): string => {
       return `move the addresses of ${[standby, primary].filter((name) => name !== 'nothing').join(' and ')} to ${master}`;
     case 'alignParameters':
       return `give ${primary} its parameters: ${parametersText(decision.plan.parameters)}`;
+    case 'tuneStandby': {
+      const { stage, parameters } = decision.plan;
+      const text = parametersText(parameters);
+      return text === '' ? `give ${standby} back the parameters that it had` : `give ${standby} what it has in ${stage}: ${text}`;
+    }
     case 'parkMac':
       return 'give the hidden VF its parking MAC';
     case 'restoreMac':

@@ -13,6 +13,9 @@ const TELLS: ReadonlyMap<DecisionKind, number> = new Map([
   ['giveBack', 10_000],
 ]);
 
+/** What may come while the primary carries, and is worth no wait when the primary goes. */
+const BRIEF: ReadonlyMap<DecisionKind, number> = new Map([['tuneStandby', 2000]]);
+
 export const voided = (reason: string): Outcome => ({ result: 'void', reason, observed: false });
 
 /** The outcome as an event. */
@@ -43,7 +46,8 @@ export const carryOut = async (
   // What an operator wants back is given back with effects off, too.
   if (policy.effects !== 'on' && (kind !== 'giveBack' || policy.effects === 'dryRun')) return voided(policy.effects);
   if (outage && !TOWARD_A_PATH.has(kind)) return voided('the log cannot be written');
-  const limit_ms = policy.effectLimit_ms + (kind === 'takeOver' ? decision.plan.confirm_ms : 0) + (TELLS.get(kind) ?? 0);
+  const own_ms = Math.min(policy.effectLimit_ms, BRIEF.get(kind) ?? Infinity);
+  const limit_ms = own_ms + (kind === 'takeOver' ? decision.plan.confirm_ms : 0) + (TELLS.get(kind) ?? 0);
   const limit = new AbortController();
   const { promise: late, resolve } = Promise.withResolvers<Outcome>();
   const cancel = platform.after(limit_ms, () => {

@@ -1,6 +1,7 @@
 // Which world the service lives in, as the command line says: this system, a file that is played, or a simulated guest.
 // Each is loaded only when it is chosen.
 import type { HypervisorPlatform } from '../adapters/hypervisor/platform.ts';
+import type { Clocks } from '../events/envelope.ts';
 import type { ParameterStore } from '../adapters/parameters.ts';
 import type { Platform } from '../adapters/platform.ts';
 import type { Policy } from '../events/catalogue.ts';
@@ -70,6 +71,12 @@ export const systemPlatform = async ({ receiveBuffer_bytes, survey_ms }: Configu
   const { LinuxPlatform } = await import('../adapters/linux/platform.ts');
   return new LinuxPlatform({ receiveBuffer_bytes, surveyInterval_ms: survey_ms });
 };
+
+/** This system's clocks now, for what is recorded without a platform. */
+export const systemClocks = async (): Promise<Clocks> =>
+  process.platform === 'win32'
+    ? (await import('../adapters/windows/clocks.ts')).readClocks()
+    : (await import('../adapters/linux/clocks.ts')).readClocks();
 
 /** The parameters of this system's network devices. Errors: `platform.unsupported`, `platform.netlink`. */
 export const systemParameters = async (): Promise<ParameterStore> => {

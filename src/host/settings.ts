@@ -1,7 +1,7 @@
 // The settings of the host process, with their defaults, ranges and meanings: the one list that the `[service]` table of
 // the configuration file, its validation and its documentation are made from. The policy's own list, of the same shape,
 // is PARAMETERS in src/machines/policy.ts; what the two have in common (choices, how a value is written) is here too.
-import type { Parameters, Policy } from '../events/catalogue.ts';
+import type { Parameters, Policy, TunedStage } from '../events/catalogue.ts';
 import type { VmPolicy } from '../events/hosting.ts';
 import { PARAMETERS } from '../machines/policy.ts';
 
@@ -137,6 +137,8 @@ export const PAIR_KEYS = {
     'IP addresses, at most 8, of which one must answer when the NIC has been taken over; otherwise it is given back. Unless given: the default gateways.',
   confirm_ms: 'How long the answer may take, from 100 to 60000; 5000 unless given.',
   parameters: 'Parameters that every new primary is given before it carries; see below.',
+  standbyParameters:
+    'Parameters that the standby has in a stage, given back when the pair leaves it: standbyParameters.fallback, standbyParameters.onPrimary; see below.',
 } as const satisfies Record<keyof Policy['pairs'][number], string>;
 
 const modes: { readonly [K in NonNullable<Policy['pairs'][number]['mode']>]: true } = { auto: true, kernel: true, bond: true };
@@ -145,14 +147,19 @@ export const PROBES_MAX = 8;
 
 /** `parameters` of a pair: what a primary can be given. */
 export const PARAMETER_KEYS = {
-  mtu: 'MTU (under a bond the bond’s MTU holds, and this must be the same).',
+  mtu: 'MTU (under a bond the bond’s MTU holds, and this must be the same). "standby": what the standby has when the primary comes.',
   txQueue: 'Length of the transmit queue (ip link, txqueuelen).',
   rxRing: 'Entries of the receive ring (ethtool -G).',
   txRing: 'Entries of the transmit ring (ethtool -G).',
   channels: 'Combined channels (ethtool -L).',
   features: 'Offloads by the kernel’s names (ethtool -k), each true or false: { "rx-gro" = false }.',
+  inf: 'Windows: driver parameters by the names of `netkvm show parameters`: { "*ReceiveBuffers" = "1024" }.',
 } as const satisfies Record<keyof Parameters, string>;
-export const PARAMETER_RANGES: Readonly<Record<Exclude<keyof Parameters, 'features'>, readonly [number, number]>> = {
+/** `standbyParameters`: neither what is the pair's own (the MTU) nor what restarts the device is a matter of a stage. */
+export const STANDBY_KEYS = Object.keys(PARAMETER_KEYS).filter((name) => name !== 'mtu' && name !== 'inf');
+const stages: { readonly [K in TunedStage]: true } = { fallback: true, onPrimary: true };
+export const STANDBY_STAGES = Object.keys(stages);
+export const PARAMETER_RANGES: Readonly<Record<Exclude<keyof Parameters, 'features' | 'inf'>, readonly [number, number]>> = {
   mtu: [68, 65_535],
   txQueue: [0, 1_000_000],
   rxRing: [1, 1_000_000],

@@ -81,8 +81,11 @@ export const pairChart = setup({
     wantsBack: ({ context: { view } }) => view.restoring,
     wantsTakeOver: ({ context: { view } }) => view.takingOver,
     // Before it is enslaved to a bond, or as soon as the kernel has enslaved it: while it does not carry.
-    wantsParameters: and([or([attaching, switching]), ({ context: { view } }) => view.untuned]),
+    // On Windows also where the MTU is what keeps it from being paired.
+    wantsParameters: and([or([attaching, switching, fallbackWith('incompatible')]), ({ context: { view } }) => view.untuned]),
     wantsAddresses: ({ context: { view } }) => view.strayed,
+    // Last of all: no parameter is worth a moment without a path.
+    wantsTuning: and([or([fallback, onPrimary]), ({ context: { view } }) => view.mistuned]),
     wantsHold: and([attaching, ({ context: { view } }) => view.mayAct && view.holds && !view.held && !view.viaPrimary]),
     wantsBind: and([
       or([attaching, and([onPrimary, ({ context: { view } }) => view.holds])]),
@@ -334,6 +337,7 @@ export const pairChart = setup({
               { guard: 'wantsPrimary', target: 'pending', actions: { type: 'decide', params: { kind: 'activatePrimary' } } },
               { guard: 'wantsStandby', target: 'pending', actions: { type: 'decide', params: { kind: 'activateStandby' } } },
               { guard: 'wantsAddresses', target: 'pending', actions: { type: 'decide', params: { kind: 'moveAddresses' } } },
+              { guard: 'wantsTuning', target: 'pending', actions: { type: 'decide', params: { kind: 'tuneStandby' } } },
             ],
           },
         },

@@ -19,7 +19,7 @@ import { type GuestSnapshot, restoreInto, snapshotOf } from './snapshot.ts';
 import { BIT } from './view.ts';
 
 /** Raised whenever the same log could fold to other decisions than before; written into `service.started`. */
-export const MACHINE_VERSION = 6;
+export const MACHINE_VERSION = 7;
 
 const NOTHING: Step = Object.freeze({
   touched: [],

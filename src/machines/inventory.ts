@@ -13,11 +13,12 @@ import type {
 import { newPair, type PairState } from './pair-state.ts';
 import { type Arrived, hasStandby, type Identity, identityOf, isSame, rolesOf } from './roles.ts';
 
-/** Bonds and parameters are gone with the kernel that had them; bindings are kept in the registry. */
+/** Bonds and parameters are gone with the kernel that had them; what is in the registry is kept there. */
 const OUTLIVES_BOOT: Readonly<Record<ObligationKind, boolean>> = {
   takeover: false,
   parameters: false,
   bindings: true,
+  driverParameters: true,
   vfMac: true,
   forwarding: true,
   unplugged: true,
@@ -273,6 +274,7 @@ export class Inventory {
       if (released) continue;
       pair.paused = false;
       pair.aligned = null;
+      pair.tuned = null;
     }
     return meant;
   }

@@ -1,7 +1,7 @@
 // What the fold keeps of one pair: who is in it, where its chart stands, what is under way, what is owed. Only kept here;
 // what follows from it is asked in pair.ts (the view) and duties.ts (what is wanted besides switching).
 import type { Datapath, HostStage, Stage } from './stages.ts';
-import type { Decision, DriverFacts, Obligation } from '../events/catalogue.ts';
+import type { Decision, DriverFacts, Obligation, TunedStage } from '../events/catalogue.ts';
 import { type Configuration, initialConfiguration, type TimerId } from './chart-table.ts';
 import type { Because } from './reasons.ts';
 import type { Identity, Mode, NamedPair, Roles } from './roles.ts';
@@ -10,6 +10,18 @@ export interface Shown<S = Stage | HostStage> {
   readonly stage: S;
   readonly datapath: Datapath;
   readonly because: Because;
+}
+
+/** Windows: the device and its MTU count, since a device that is restarted arrives anew. */
+export interface Aligned extends Identity {
+  readonly device?: string | null;
+  readonly mtu?: number | null;
+}
+
+export interface Tuned extends Identity {
+  readonly stage: TunedStage;
+  /** Tries that are left: none when it is done or given up. */
+  readonly left: number;
 }
 
 /** Updated in place by the fold that owns it (guest.ts); everybody else reads. */
@@ -49,7 +61,9 @@ export interface PairState {
   /** After a failed takeover it is not tried again for a while. */
   paused: boolean;
   /** The primary that was given the parameters of the policy. */
-  aligned: Identity | null;
+  aligned: Aligned | null;
+  /** The standby that was given what the policy says for a stage, or was tried to be. */
+  tuned: Tuned | null;
   /** An operator took it out of our hands (restore); a reload or a reboot puts it back. */
   released: boolean;
   /** NETKVM: the failover protocol is not installed (as the last look at the facts had it). */
@@ -84,6 +98,7 @@ export const newPair = (mac: string, named: NamedPair | null): PairState => ({
   failures: 0,
   paused: false,
   aligned: null,
+  tuned: null,
   released: false,
   protocolMissing: false,
   contested: false,

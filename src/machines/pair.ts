@@ -2,7 +2,18 @@
 // decision.
 import type { Datapath } from './stages.ts';
 import type { Decision, DecisionKind, Policy, Target } from '../events/catalogue.ts';
-import { mayTouch, isUnjoined, owedBack, takeOverPlan, wantsAddresses, wantsParameters, wantsTakeOver } from './duties.ts';
+import {
+  alignPlan,
+  isUnjoined,
+  mayTouch,
+  owedBack,
+  takeOverPlan,
+  tunePlan,
+  wantsAddresses,
+  wantsParameters,
+  wantsTakeOver,
+  wantsTuning,
+} from './duties.ts';
 import type { PairState } from './pair-state.ts';
 import type { Because } from './reasons.ts';
 import { type Arrived, carries, enslavedTo, type Roles } from './roles.ts';
@@ -74,10 +85,10 @@ const { standby: STANDBY, ours: OURS, held: HELD, expected: EXPECTED, primary: P
 const { bound: BOUND, carrier: CARRIER, eligible: ELIGIBLE, standbyReady: STANDBY_READY, viaPrimary: VIA_PRIMARY } = BIT;
 const { viaStandby: VIA_STANDBY, leaving: LEAVING, flapping: FLAPPING, mayAct: MAY_ACT, holds: HOLDS } = BIT;
 const { exhausted: EXHAUSTED, attached: ATTACHED, attachable: ATTACHABLE, unjoined: UNJOINED } = BIT;
-const { takingOver: TAKING_OVER, untuned: UNTUNED, strayed: STRAYED, restoring: RESTORING } = BIT;
+const { takingOver: TAKING_OVER, untuned: UNTUNED, strayed: STRAYED, restoring: RESTORING, mistuned: MISTUNED } = BIT;
 
 /** Any of these means that something may be decided. */
-export const MAY_DECIDE = MAY_ACT | TAKING_OVER | UNTUNED | RESTORING;
+export const MAY_DECIDE = MAY_ACT | TAKING_OVER | UNTUNED | RESTORING | MISTUNED;
 
 /** What is wanted besides switching. Most pairs are not listed and want nothing, so that is asked first. */
 const dutyBits = (pair: PairState, policy: Policy): number => {
@@ -87,12 +98,13 @@ const dutyBits = (pair: PairState, policy: Policy): number => {
     (wantsTakeOver(pair, policy) ? TAKING_OVER : 0) |
     (wantsParameters(pair, policy) ? UNTUNED : 0) |
     (wantsAddresses(pair, policy) ? STRAYED : 0) |
+    (wantsTuning(pair, policy) ? MISTUNED : 0) |
     (owedBack(pair, policy) === null ? 0 : RESTORING)
   );
 };
 
 /** The part of the view that the fold itself remembers, and a reaction of the chart may change. */
-const OWN = LEAVING | FLAPPING | EXHAUSTED | UNJOINED | TAKING_OVER | UNTUNED | STRAYED | RESTORING;
+const OWN = LEAVING | FLAPPING | EXHAUSTED | UNJOINED | TAKING_OVER | UNTUNED | STRAYED | RESTORING | MISTUNED;
 const ownBits = (pair: PairState, policy: Policy): number =>
   (pair.leaving ? LEAVING : 0) |
   (isFlapping(pair, policy) ? FLAPPING : 0) |
@@ -216,7 +228,9 @@ export const decide = (pair: PairState, kind: DecisionKind, policy: Policy, seq:
     case 'giveBack':
       return { ...head, kind, ...rest, plan: { obligation: owedBack(pair, policy)?.id ?? '' } };
     case 'alignParameters':
-      return { ...head, kind, ...rest, plan: { parameters: pair.named?.parameters ?? {} } };
+      return { ...head, kind, ...rest, plan: { parameters: alignPlan(pair) } };
+    case 'tuneStandby':
+      return { ...head, kind, ...rest, plan: tunePlan(pair) };
     case 'holdLink':
     case 'releaseLink':
     case 'bindPrimary':

@@ -192,7 +192,7 @@ export const FINDINGS = {
     severity: 'error',
     meaning: 'The failover protocol (VIOPROT) is not installed, so the primary cannot be bound.',
     cause: 'It was never installed, or was removed: the driver alone cannot pair.',
-    cure: 'Install vioprot.inf; the standby carries until then.',
+    cure: 'Install vioprot.inf; the standby carries until then. A primary that was bound has its own protocols back, so that both may have addresses: disable one of the two if that is to stay.',
   },
   otherController: {
     severity: 'error',

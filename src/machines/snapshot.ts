@@ -4,6 +4,7 @@ import { configurationOf, type TimerId } from './chart-table.ts';
 import type { HostedSnapshot } from './hosted.ts';
 import type { Inventory } from './inventory.ts';
 import { becauseOf, lookAt } from './pair.ts';
+import type { Aligned, Tuned } from './pair-state.ts';
 import { type Identity, identityOf } from './roles.ts';
 
 export interface GuestSnapshot {
@@ -35,7 +36,8 @@ export interface GuestSnapshot {
     readonly unfinished: boolean;
     readonly failures: number;
     readonly paused: boolean;
-    readonly aligned: Identity | null;
+    readonly aligned: Aligned | null;
+    readonly tuned?: Tuned;
     readonly released: boolean;
     readonly hindrance: string | null;
   }[];
@@ -72,6 +74,7 @@ export const snapshotOf = (inventory: Inventory, policy: Policy, bootId: string 
     failures: pair.failures,
     paused: pair.paused,
     aligned: pair.aligned,
+    ...(pair.tuned === null ? {} : { tuned: pair.tuned }),
     released: pair.released,
     hindrance: pair.hindrance,
   })),
@@ -84,6 +87,7 @@ const LACKING = {
   failures: 0,
   paused: false,
   aligned: null,
+  tuned: null,
   released: false,
   hindrance: null,
 } as const;
@@ -113,6 +117,7 @@ export const restoreInto = (inventory: Inventory, snapshot: GuestSnapshot): void
     pair.failures = saved.failures;
     pair.paused = saved.paused;
     pair.aligned = saved.aligned;
+    pair.tuned = saved.tuned;
     pair.released = saved.released;
     pair.hindrance = saved.hindrance;
     pair.shownStandby = saved.standby === undefined ? identityOf(pair.roles.standby) : saved.standby;

@@ -1,4 +1,4 @@
-// What the pair's chart sees of the world: twenty-four yes-or-no facts, and nothing else. Guards read them by name; the fold
+// What the pair's chart sees of the world: twenty-five yes-or-no facts, and nothing else. Guards read them by name; the fold
 // keeps them packed in one integer, so that "did anything change?" is one comparison and a transition one table lookup.
 
 export const VIEW_BITS = {
@@ -26,6 +26,7 @@ export const VIEW_BITS = {
   untuned: 'The configured parameters were not given to this primary yet.',
   strayed: 'Addresses have appeared on a member of the bond that the service made.',
   restoring: 'An operator wants back what was changed, and something is still owed.',
+  mistuned: 'The standby was not given the parameters that the policy has for this stage yet.',
 } as const;
 
 export type ViewBit = keyof typeof VIEW_BITS;

@@ -7,7 +7,7 @@ import { getShortestPaths } from 'xstate/graph';
 import type { Obligation } from '../../src/events/catalogue.ts';
 import { pairChart } from '../../src/machines/chart.ts';
 import { Guest } from '../../src/machines/guest.ts';
-import { MODES } from '../../src/machines/roles.ts';
+import { identityOf, MODES } from '../../src/machines/roles.ts';
 import { BIT, factsOf, unpackView } from '../../src/machines/view.ts';
 import { MAC, Teller } from '../given.ts';
 import { answerOf, beginning, explore, type Explored, keyOf, type Place, placeAfter } from './chart.explore.ts';
@@ -116,6 +116,8 @@ const placed = (world: World, { at, armed }: Place): Teller => {
     standby: null,
     primary: null,
   };
+  const { roles } = before.pair;
+  const [standby, primary] = [identityOf(roles.standby), identityOf(roles.primary)];
   const pair = {
     ...saved.pairs[0]!,
     configuration: at.value,
@@ -127,7 +129,8 @@ const placed = (world: World, { at, armed }: Place): Teller => {
     leaving: own.leaving,
     obligations: own.restoring || own.takingOver || own.strayed ? [owed] : [],
     unfinished: own.takingOver,
-    aligned: own.untuned ? null : saved.pairs[0]!.primary,
+    aligned: own.untuned ? null : primary && { ...primary, device: roles.primary?.facts.device ?? null, mtu: null },
+    tuned: own.mistuned || standby === null ? null : { ...standby, stage: 'fallback', left: 0 },
     released: own.restoring,
     losses: own.flapping ? Array.from({ length: world.policy.flapLimit }, () => 999) : [],
   };
@@ -182,6 +185,8 @@ const complaint = ({ mode, bits: before }: World, { leaves, decided, bits }: Fat
   if (view.takingOver && !decided.has('takeOver')) return 'a takeover is wanted, and is not made';
   const idle = ![...decided].some((kind) => kind !== 'moveAddresses');
   if (unpackView(before).strayed && idle && !decided.has('moveAddresses')) return 'addresses are left on a member';
+  const isFallback = [...leaves].every((leaf) => leaf.startsWith('fallback'));
+  if (view.mistuned && isFallback && decided.size === 0) return 'the standby is not tuned';
   const is = (...names: string[]): boolean => [...leaves].every((leaf) => names.includes(leaf));
   if (!view.standby) return is('absent') ? undefined : 'no standby, so absent';
   if (view.unjoined) return is('fallback.unjoined') ? undefined : 'nothing joins the two, so fallback.unjoined';
@@ -207,11 +212,13 @@ const complaint = ({ mode, bits: before }: World, { leaves, decided, bits }: Fat
 
 /** Facts that no guard reads in this view, and pairs of memories that add nothing: left out to be quick. */
 const adds = (bits: number): boolean => {
-  const { takingOver, untuned, strayed, restoring } = unpackView(bits);
+  const { takingOver, untuned, strayed, restoring, mistuned } = unpackView(bits);
   const { primary, exhausted, flapping, leaving, expected, held, holds, standbyReady, viaStandby } = unpackView(bits);
-  const memories = [leaving, flapping, exhausted, takingOver, untuned, strayed, restoring].filter(Boolean).length;
+  const memories = [leaving, flapping, exhausted, takingOver, untuned, strayed, restoring, mistuned].filter(Boolean).length;
   // Giving back is the same for every NETKVM pair.
   if (restoring && holds && primary) return false;
+  // What is tuned is the standby that carries.
+  if (mistuned && !viaStandby) return false;
   return !exhausted && memories < 2 && !(expected && !held) && !(holds && standbyReady && !viaStandby);
 };
 

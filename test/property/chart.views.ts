@@ -31,16 +31,20 @@ const ALWAYS: readonly Rule[] = [
   ['a sign names an existing primary', (view) => implies(view.leaving, view.primary)],
   [
     'attempts are counted where something may be decided',
-    (view) => implies(view.exhausted, view.mayAct || view.takingOver || view.untuned || view.restoring),
+    (view) => implies(view.exhausted, view.mayAct || view.takingOver || view.untuned || view.restoring || view.mistuned),
   ],
   [
     'what an operator wants back is not touched otherwise',
-    (view) => implies(view.restoring, !view.mayAct && !view.takingOver && !view.untuned && !view.strayed),
+    (view) => implies(view.restoring, !view.mayAct && !view.takingOver && !view.untuned && !view.strayed && !view.mistuned),
   ],
   ['addresses are looked after when a takeover has come to its end', ({ takingOver, strayed }) => !(takingOver && strayed)],
   [
     'a primary that stays and does not carry gets its parameters',
     (view) => implies(view.untuned, view.primary && !view.leaving && !view.viaPrimary),
+  ],
+  [
+    'only a standby can be tuned, and not while its primary flaps',
+    (view) => implies(view.mistuned, view.standby && !view.flapping),
   ],
 ];
 
@@ -63,7 +67,10 @@ export const REALISABLE: Readonly<Record<Mode, readonly Rule[]>> = {
     ['what has no master that we know is ours if a bond is configured', (view) => view.ours === view.unjoined && !view.mayAct],
     ['a bond is configured for a standby that exists', (view) => implies(view.unjoined, view.standby)],
     ['only what is to be in a bond is taken over', (view) => implies(view.takingOver, view.unjoined)],
-    ['there is no bond to move or prepare anything for', (view) => !view.strayed && !view.untuned && !view.eligible],
+    [
+      'there is no bond to move or prepare anything for',
+      (view) => !view.strayed && !view.untuned && !view.eligible && !view.mistuned,
+    ],
     ['nobody asks for equal MTUs', ({ compatible }) => compatible],
     ['only the standby counts, whatever its master', (view) => !view.viaPrimary && implies(view.standbyReady, view.viaStandby)],
     ['enslaved to the standby’s master, so there is a standby', (view) => implies(view.bound, view.standby)],
@@ -93,16 +100,21 @@ export const REALISABLE: Readonly<Record<Mode, readonly Rule[]>> = {
     ['the bond joins them', ({ unjoined }) => !unjoined],
     [
       'only a bond that is steered is looked after',
-      (view) => implies(view.takingOver || view.strayed || view.untuned, view.mayAct),
+      (view) => implies(view.takingOver || view.strayed || view.untuned || view.mistuned, view.mayAct),
     ],
+    ['a standby is tuned when its takeover has come to its end', ({ takingOver, mistuned }) => !(takingOver && mistuned)],
     ['a primary gets its parameters before it is enslaved', (view) => implies(view.untuned, !view.bound)],
   ],
   netkvm: [
     ...ALWAYS,
     ['the driver holds links', ({ holds }) => holds],
     [
-      'there is no bond on Windows',
-      (view) => !view.unjoined && !view.takingOver && !view.strayed && !view.untuned && !view.eligible,
+      'there is no bond on Windows, and no standby is restarted there',
+      (view) => !view.unjoined && !view.takingOver && !view.strayed && !view.eligible && !view.mistuned,
+    ],
+    [
+      'a primary is restarted for its parameters while the standby carries',
+      (view) => implies(view.untuned, view.viaStandby && view.attachable),
     ],
     ['only a ready standby is transmitted over', (view) => implies(view.viaStandby, view.standbyReady)],
     ['a held link is no path', (view) => implies(view.held, !view.viaPrimary && !view.viaStandby)],
@@ -118,7 +130,7 @@ export const REALISABLE: Readonly<Record<Mode, readonly Rule[]>> = {
 };
 
 /** Facts that the fold remembers itself; they are added to what a world shows. */
-const MEMORIES = ['leaving', 'flapping', 'exhausted', 'takingOver', 'untuned', 'strayed', 'restoring'] as const;
+const MEMORIES = ['leaving', 'flapping', 'exhausted', 'takingOver', 'untuned', 'strayed', 'restoring', 'mistuned'] as const;
 const OWN = MEMORIES.reduce((sum, name) => sum | BIT[name], 0);
 
 const seen = new Map<number, View>();
@@ -151,6 +163,7 @@ const FIXED: Readonly<Record<Mode, Partial<View>>> = {
     strayed: false,
     untuned: false,
     viaPrimary: false,
+    mistuned: false,
     attachable: true,
     eligible: false,
   },
@@ -165,7 +178,7 @@ const FIXED: Readonly<Record<Mode, Partial<View>>> = {
     eligible: false,
   },
   bond: { held: false, holds: false, unjoined: false, standby: true, ours: true, compatible: true, attachable: true },
-  netkvm: { holds: true, unjoined: false, takingOver: false, strayed: false, untuned: false, eligible: false },
+  netkvm: { holds: true, unjoined: false, takingOver: false, strayed: false, mistuned: false, eligible: false },
 };
 
 /** Every value of each field, combined. */
@@ -291,8 +304,9 @@ const netkvmWorlds = () =>
 /** Whether the fold can remember these facts of its own together with what the world shows. */
 const ownFits = (mode: Mode, bits: number): boolean => REALISABLE[mode].every(([, holds]) => holds(viewOf(bits)));
 
-/** A bond is configured, and parameters for its primary. */
-const asBond: Partial<Policy> = { pairs: [{ mac: MAC, mode: 'bond', parameters: { rxRing: 1024 } }] };
+/** A bond is configured, and parameters for its primary, and for its standby in one stage. */
+const wishes = { parameters: { rxRing: 1024 }, standbyParameters: { fallback: { rxRing: 1024 } } };
+const asBond: Partial<Policy> = { pairs: [{ mac: MAC, mode: 'bond', ...wishes }] };
 const settingsOf = (expectPrimary: boolean): Happening[] => [
   policy({ expectPrimary }),
   acting({ expectPrimary }),
@@ -311,8 +325,8 @@ export const allWorlds = (): World[] => {
       teller.tell(...whole);
       const { mode, bits, named } = teller.pair;
       const [base, natural] = [bits & ~OWN, bits & OWN];
-      const configured = named?.mode === 'bond' ? OWN : OWN & ~(BIT.takingOver | BIT.untuned);
-      const possible = mode === 'netkvm' ? OWN & ~(BIT.takingOver | BIT.untuned | BIT.strayed) : configured;
+      const configured = named?.mode === 'bond' ? OWN : OWN & ~(BIT.takingOver | BIT.untuned | BIT.mistuned);
+      const possible = mode === 'netkvm' ? configured & ~(BIT.takingOver | BIT.strayed | BIT.mistuned) : configured;
       for (let own = possible; own >= 0; own = own === 0 ? -1 : (own - 1) & possible) {
         const key = `${mode}${base | own}`;
         // What the world itself shows is taken as it is, so that a rule which forbids it is found out.

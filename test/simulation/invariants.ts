@@ -47,6 +47,9 @@ const OWED: Readonly<Record<string, ObligationKind>> = {
   'bond takeOver': 'takeover',
   'bond alignParameters': 'parameters',
   'kernel alignParameters': 'parameters',
+  'bond tuneStandby': 'parameters',
+  'kernel tuneStandby': 'parameters',
+  'netkvm alignParameters': 'driverParameters',
   'netkvm bindPrimary': 'bindings',
   'netkvm unbindPrimary': 'bindings',
 };
@@ -287,7 +290,7 @@ export class Invariants {
     for (const { mac, obligations, hindrance, roles } of service.story.guest.pairs.values()) {
       const present = [roles.primary, ...roles.surplus].map((one) => one?.facts.device);
       for (const { id, kind, device } of obligations)
-        if (kind !== 'bindings' || present.includes(device?.device))
+        if ((kind !== 'bindings' && kind !== 'driverParameters') || present.includes(device?.device))
           this.#violated(7, `${mac}: ${id} is still owed (${hindrance})`);
     }
     for (const trace of this.#traces()) this.#violated(7, trace);

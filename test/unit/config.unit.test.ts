@@ -86,7 +86,9 @@ mode = "bond"
 bond = "uplink0"
 probe = ["192.0.2.1", "2001:db8::1"]
 confirm_ms = 800
-parameters = { rxRing = 2048, features = { "rx-gro" = false } }
+parameters = { mtu = "standby", rxRing = 2048, features = { "rx-gro" = false }, inf = { "*ReceiveBuffers" = "1024" } }
+standbyParameters.fallback = { rxRing = 1024 }
+standbyParameters.onPrimary = { txQueue = 50, features = { "rx-gro" = true } }
 `;
 
   test('is taken, with the line it stands in', () => {
@@ -104,7 +106,8 @@ parameters = { rxRing = 2048, features = { "rx-gro" = false } }
         mode: 'bond',
         probe: ['192.0.2.1', '2001:db8::1'],
         confirm_ms: 800,
-        parameters: { rxRing: 2048, features: { 'rx-gro': false } },
+        parameters: { mtu: 'standby', rxRing: 2048, features: { 'rx-gro': false }, inf: { '*ReceiveBuffers': '1024' } },
+        standbyParameters: { fallback: { rxRing: 1024 }, onPrimary: { txQueue: 50, features: { 'rx-gro': true } } },
       },
     ]);
     expect(origins).toMatchObject({
@@ -113,6 +116,10 @@ parameters = { rxRing = 2048, features = { "rx-gro" = false } }
       'policy.flapLimit': 'default',
       pairs: `file:${path}:10`,
     });
+  });
+
+  test('is refused on Windows where the standby would be restarted', () => {
+    expect(() => loadConfig(file(text), {}, windows)).toThrow(/config.toml:12: pairs.1.standbyParameters = .* on Windows/);
   });
 
   test('gives way to the command line', () => {
@@ -189,6 +196,25 @@ describe('what is refused, in one line', () => {
     ['a parameter out of range', pairWith('parameters = { mtu = 5 }'), 'config.value', 'a whole number from 68 to 65535'],
     ['a feature that is no switch', pairWith('parameters = { features = { tso = 1 } }'), 'config.value', 'each true or false'],
     ['a feature that is no name', pairWith('parameters = { features = { "T SO" = true } }'), 'config.value', 'feature names'],
+    ['an MTU in words', pairWith('parameters = { mtu = "primary" }'), 'config.value', 'to 65535, or "standby"'],
+    ['driver parameters that are no table', pairWith('parameters = { inf = 5 }'), 'config.value', 'inf', 'each with a text'],
+    ['a driver parameter that is no text', pairWith('parameters = { inf = { VlanID = 5 } }'), 'config.value', 'each with a text'],
+    [
+      'a driver parameter that is a path',
+      pairWith("parameters = { inf = { 'a\\b' = '5' } }"),
+      'config.value',
+      'driver parameters',
+    ],
+    ['a stage that has none', pairWith('standbyParameters.switching = { txQueue = 5 }'), 'config.key', '"switching"'],
+    ['a stage without a table', pairWith('standbyParameters.fallback = 5'), 'config.value', 'a table of parameters'],
+    ['stages that are no table', pairWith('standbyParameters = 5'), 'config.value', 'a table with fallback or onPrimary'],
+    ['the pair’s MTU in a stage', pairWith('standbyParameters.fallback = { mtu = 1500 }'), 'config.key', '"mtu"'],
+    [
+      'a stage’s parameter out of range',
+      pairWith('standbyParameters.onPrimary = { rxRing = 0 }'),
+      'config.value',
+      'pairs.0.standbyParameters.onPrimary.rxRing = 0 is not a whole number from 1 to 1000000',
+    ],
     ['parameters that are no table', pairWith('parameters = 5'), 'config.value', 'a table of parameters'],
     ['a prototype as a key', '[policy]\n__proto__ = 1', 'config.key', '__proto__'],
     [

@@ -3,6 +3,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Adapter, AdapterChange, Decision, Obligation, Policy } from '../../src/events/catalogue.ts';
 import {
+  alignPlan,
   changesItsOwnFacts,
   CONFIRM_MS,
   globalsOf,
@@ -13,10 +14,13 @@ import {
   mayTouch,
   owedBack,
   takeOverPlan,
+  tunePlan,
   wantsAddresses,
   wantsParameters,
   wantsTakeOver,
+  wantsTuning,
 } from '../../src/machines/duties.ts';
+import { configurationOf } from '../../src/machines/chart-table.ts';
 import { newPair, type PairState } from '../../src/machines/pair-state.ts';
 import { defaultPolicy } from '../../src/machines/policy.ts';
 import type { Arrived, Roles } from '../../src/machines/roles.ts';
@@ -180,6 +184,11 @@ test('bindings are owed back to a primary that is out of work, and to no device 
   ];
   expect(not.filter(([over, policy]) => owedBack(windows(over), policy) !== null)).toEqual([]);
   // Restored, they wait for their device: also for one that is no primary any more.
+  const stored: Obligation = { ...bindings, kind: 'driverParameters' };
+  expect(owedBack(windows({ released: true, roles: here, obligations: [stored] }), on)).toBe(stored);
+  expect(owedBack(windows({ released: true, roles: roles(), obligations: [stored] }), on)).toBeNull();
+  // What NETKVM's primary was given stays with it while it is in work, and out of work.
+  expect(owedBack(windows({ obligations: [stored] }), on)).toBeNull();
   const older = owed('parameters');
   const restored = (over: Partial<Roles>): Obligation | null =>
     owedBack(windows({ released: true, roles: roles(over), obligations: [older, bindings] }), on);
@@ -191,6 +200,12 @@ describe('parameters are wanted', () => {
   const enslaved = arrived(bonded.primary, { master: 9 });
   const shown = { stage: 'attaching', datapath: 'standby', because: 'primary.found' } as const;
   const inTrio = { mode: 'kernel', named, shown: { ...shown } } as const;
+  const onWindows = {
+    named,
+    mode: 'netkvm',
+    shown: { ...shown },
+    roles: roles({ primary: arrived(bonded.primary, { device: 'vf' }) }),
+  } as const;
   test.each<[string, boolean, Partial<PairState>]>([
     ['in a bond, before the primary is enslaved', true, { named }],
     [
@@ -202,7 +217,12 @@ describe('parameters are wanted', () => {
     ['not in a bond that has it', false, { named, roles: roles({ mode: 'bond', master: bond, primary: enslaved }) }],
     ['not under net_failover before', false, { ...inTrio, roles: roles({ master: bond, primary }) }],
     ['not where nothing joins them', false, { named, mode: 'none' }],
-    ['not on Windows', false, { named, mode: 'netkvm' }],
+    ['on Windows while the standby carries', true, { named, mode: 'netkvm', shown: { ...shown } }],
+    ['not on Windows while it does not', false, { named, mode: 'netkvm', shown: { ...shown, datapath: 'none' } }],
+    ['not on Windows without the protocol', false, { named, mode: 'netkvm', shown: { ...shown }, protocolMissing: true }],
+    ['not on Windows twice', false, { ...onWindows, aligned: { ifindex: 1, arrival: 1, device: 'vf', mtu: null } }],
+    ['on Windows for another device', true, { ...onWindows, aligned: { ifindex: 4, arrival: 4, device: 'other', mtu: null } }],
+    ['on Windows for another MTU', true, { ...onWindows, aligned: { ifindex: 4, arrival: 4, device: 'vf', mtu: 1400 } }],
     ['not where none are configured', false, { named: { ...named, parameters: {} } }],
     ['not where the pair is not listed', false, { named: null }],
     ['not where nothing may be touched', false, { named, released: true }],
@@ -211,6 +231,98 @@ describe('parameters are wanted', () => {
     ['not twice', false, { named, aligned: { ifindex: 4, arrival: 4 } }],
     ['not for one that carries', false, { named, shown: { ...shown, datapath: 'primary' } }],
   ])('%s', (_, expected, over) => expect(wantsParameters(joined(over), on)).toBe(expected));
+});
+
+test('the parameters that are asked for: "standby" is the MTU that it has now', () => {
+  const plan = (parameters: NonNullable<PairState['named']>['parameters'], over: Partial<PairState> = {}) =>
+    alignPlan(pair({ named: { mac: MAC, ...(parameters === undefined ? {} : { parameters }) }, ...over }));
+  expect(plan({ mtu: 9000, rxRing: 8 })).toEqual({ mtu: 9000, rxRing: 8 });
+  expect(plan({ mtu: 'standby', rxRing: 8 })).toEqual({ mtu: bonded.standby.mtu, rxRing: 8 });
+  expect(plan({ mtu: 'standby' }, { roles: roles({ standby: null }) })).toEqual({});
+  expect(plan(undefined)).toEqual({});
+  expect(alignPlan(pair({ named: null }))).toEqual({});
+});
+
+describe('the standby is tuned', () => {
+  const standbyParameters = { fallback: { rxRing: 1024 }, onPrimary: {} };
+  const named = { mac: MAC, standbyParameters } as const;
+  const at = (stage: 'fallback' | 'onPrimary' | 'switching'): Partial<PairState> => ({
+    configuration: configurationOf(JSON.stringify({ path: { failover: stage }, effects: 'free' })),
+  });
+  const tuned = { ifindex: 2, arrival: 2, stage: 'fallback', left: 0 } as const;
+  const debt = (ifindex: number, arrival: number): Partial<PairState> => ({
+    obligations: [{ ...owed('parameters'), device: { ifindex, mac: MAC, device: null, pci: null, arrival } }],
+  });
+  test.each<[string, boolean, Partial<PairState>]>([
+    ['in a stage that has parameters', true, {}],
+    ['under net_failover, too', true, { mode: 'kernel' }],
+    ['not in a stage that has none', false, at('onPrimary')],
+    ['not on the way', false, at('switching')],
+    ['there, when what another stage had is owed', true, { ...at('onPrimary'), ...debt(2, 2) }],
+    ['not when it is owed to another device', false, { ...at('onPrimary'), ...debt(4, 2) }],
+    ['not when it is owed to one before it', false, { ...at('onPrimary'), ...debt(2, 1) }],
+    [
+      'not for what else is owed',
+      false,
+      { ...at('onPrimary'), obligations: [{ ...debt(2, 2).obligations![0]!, kind: 'takeover' }] },
+    ],
+    ['not twice', false, { tuned }],
+    ['again in another stage', true, { ...at('onPrimary'), ...debt(2, 2), tuned }],
+    ['again after a failure', true, { tuned: { ...tuned, left: 1 } }],
+    ['again for another standby', true, { tuned: { ...tuned, arrival: 1 } }],
+    ['not where none is configured', false, { named: { mac: MAC } }],
+    ['not where the pair is not listed', false, { named: null }],
+    ['not in a bond that is left alone', false, { named: { ...named, mode: 'kernel' } }],
+    ['not on Windows', false, { mode: 'netkvm' }],
+    ['not where nothing joins them', false, { mode: 'none' }],
+    ['not without a standby', false, { roles: roles({ standby: null, master: bond }) }],
+    ['not for one that is in nothing', false, { roles: roles({ master: bond }) }],
+    ['not while a takeover is not done', false, { unfinished: true }],
+    ['while the primary lost its carrier now and then', true, { losses: Array.from({ length: on.flapLimit - 1 }, () => 1) }],
+    ['not while it flaps', false, { losses: Array.from({ length: on.flapLimit }, () => 1) }],
+    ['not where nothing may be touched', false, { released: true }],
+  ])('%s', (_, expected, over) => expect(wantsTuning(joined({ named, ...at('fallback'), ...over }), on)).toBe(expected));
+
+  test('with what the stage has; what others have is named, to be written down', () => {
+    const both = { fallback: { rxRing: 1024 }, onPrimary: { txQueue: 50 } };
+    const plan = (stage: 'fallback' | 'onPrimary', listed: PairState['named']) => tunePlan(pair({ named: listed, ...at(stage) }));
+    expect(plan('fallback', { mac: MAC, standbyParameters: both })).toEqual({
+      stage: 'fallback',
+      parameters: { rxRing: 1024 },
+      elsewhere: { txQueue: 50 },
+    });
+    expect(plan('onPrimary', { mac: MAC, standbyParameters: both })).toEqual({
+      stage: 'onPrimary',
+      parameters: { txQueue: 50 },
+      elsewhere: { rxRing: 1024 },
+    });
+    expect(plan('onPrimary', null)).toEqual({ stage: 'onPrimary', parameters: {}, elsewhere: {} });
+    expect(plan('fallback', { mac: MAC, standbyParameters: {} })).toEqual({ stage: 'fallback', parameters: {}, elsewhere: {} });
+  });
+
+  test('tries are counted for one standby in one stage; a refusal is final, and what is given up hinders nothing', () => {
+    const target = { ifindex: 2, mac: MAC, device: null, pci: null, arrival: 2 };
+    const plan = { stage: 'fallback', parameters: {}, elsewhere: {} };
+    const tried = (result: 'succeeded' | 'failed' | 'refused' | 'void', before: PairState['tuned'] = null, policy = on) => {
+      const one = pair({ tuned: before });
+      const made = decision('tuneStandby', { standby: target, plan });
+      learn(one, made, result, 'EBUSY', policy);
+      return [one.tuned, heardAs(one, made, result, policy)];
+    };
+    const left = (tries: number) => ({ ...tuned, left: tries });
+    expect(tried('succeeded')).toEqual([left(0), 'succeeded']);
+    expect(tried('refused')).toEqual([left(0), 'succeeded']);
+    expect(tried('void')).toEqual([null, 'void']);
+    expect(tried('void', null, { ...on, effects: 'dryRun' })).toEqual([left(0), 'void']);
+    expect(tried('failed')).toEqual([left(on.retryLimit - 1), 'refused']);
+    expect(tried('failed', left(2))).toEqual([left(1), 'refused']);
+    expect(tried('failed', left(1))).toEqual([left(0), 'succeeded']);
+    for (const other of [{ stage: 'onPrimary' as const }, { arrival: 1 }, { ifindex: 3 }])
+      expect(tried('failed', { ...left(1), ...other })).toEqual([left(on.retryLimit - 1), 'refused']);
+    const one = pair({ tuned });
+    learn(one, decision('tuneStandby', { plan }), 'succeeded', null, on);
+    expect(one.tuned).toBeNull();
+  });
 });
 
 describe('stray addresses are wanted on the bond', () => {
@@ -323,6 +435,15 @@ describe('what the pair remembers of an effect', () => {
     ]);
     expect(aligned('void', { ...on, effects: 'dryRun' })).toEqual(identity);
     expect(after('bindPrimary', 'succeeded').aligned).toBeNull();
+    expect(after('bindPrimary', 'succeeded').tuned).toBeNull();
+    const target = { ifindex: 4, mac: MAC, device: 'vf', pci: null, arrival: 7 };
+    const byDevice = (parameters: object) => {
+      const nic = pair();
+      learn(nic, decision('alignParameters', { mode: 'netkvm', primary: target, plan: { parameters } }), 'succeeded', null, on);
+      return nic.aligned;
+    };
+    expect(byDevice({ mtu: 9000 })).toEqual({ ...identity, device: 'vf', mtu: 9000 });
+    expect(byDevice({})).toEqual({ ...identity, device: 'vf', mtu: null });
     const one = pair({ aligned: identity });
     learn(one, decision('alignParameters'), 'succeeded', null, on);
     expect(one.aligned).toBeNull();

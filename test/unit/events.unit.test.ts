@@ -138,7 +138,7 @@ describe('the catalogue', () => {
   test('lists agree with each other', () => {
     expect(DECISION_KINDS).toEqual(Object.keys(EFFECT_KINDS));
     const planned = DECISION_KINDS.filter((kind) => !([...PLAIN_KINDS, ...HOST_KINDS] as readonly string[]).includes(kind));
-    expect(planned).toEqual(['takeOver', 'giveBack', 'alignParameters']);
+    expect(planned).toEqual(['takeOver', 'giveBack', 'alignParameters', 'tuneStandby']);
     for (const declared of Object.values(EFFECT_KINDS)) expect(['repeatable', 'atMostOnce']).toContain(declared);
     expect([EFFECT_MODES, PAIR_MODES, OUTCOMES, OBLIGATION_KINDS, SETTLEMENTS]).toMatchInlineSnapshot(`
       [
@@ -162,6 +162,7 @@ describe('the catalogue', () => {
           "takeover",
           "parameters",
           "bindings",
+          "driverParameters",
           "service",
           "vfMac",
           "forwarding",

@@ -308,6 +308,105 @@ describe('parameters of a new primary', () => {
   });
 });
 
+describe('parameters of the standby in a stage', () => {
+  const standbyParameters = { fallback: { rxRing: 1024 }, onPrimary: { txQueue: 50 } };
+  const listed = (over: Partial<Policy> = {}) => acting({ pairs: [{ mac: MAC, standbyParameters }], ...over });
+  const idle = { active: false, miiUp: true };
+  const active = { active: true, miiUp: true };
+  const onStandby = (settings = listed()): Teller => {
+    const teller = new Teller();
+    teller.tell(settings, appeared(bonded.bond), appeared({ ...bonded.standby, slave: active }));
+    expect(teller.state).toBe('fallback/noPrimary standby primary.absent');
+    return teller;
+  };
+  const plan = (teller: Teller) => (teller.pair.pending as DecisionOf<'tuneStandby'>).plan;
+  const carry = (teller: Teller): void => {
+    teller.tell(changed(2, { slave: idle }), changed(4, { slave: active }));
+  };
+
+  test('given where the pair rests, and other ones, or none, in the next stage', () => {
+    const teller = onStandby();
+    expect(teller.decided).toEqual(['tuneStandby']);
+    expect(plan(teller)).toEqual({ stage: 'fallback', parameters: { rxRing: 1024 }, elsewhere: { txQueue: 50 } });
+    teller.conclude('succeeded');
+    teller.tell(appeared({ ...bonded.primary, master: 9, up: true, carrier: true, slave: idle }));
+    expect(teller.decided).toEqual(['tuneStandby', 'activatePrimary']);
+    carry(teller);
+    teller.conclude('succeeded');
+    expect(teller.state).toBe('onPrimary primary primary.carries');
+    expect(teller.decided.slice(2)).toEqual(['tuneStandby']);
+    expect(plan(teller)).toEqual({ stage: 'onPrimary', parameters: { txQueue: 50 }, elsewhere: { rxRing: 1024 } });
+    teller.conclude('succeeded');
+    teller.wait(1_000_000);
+    expect(teller.decided.length).toBe(3);
+  });
+
+  test('what leads to a path comes first', () => {
+    const teller = new Teller();
+    const nobody = { mode: 1, activeSlave: null };
+    teller.tell(listed(), appeared({ ...bonded.bond, bond: nobody }), appeared({ ...bonded.standby, slave: idle }));
+    expect(teller.decided).toEqual(['activateStandby']);
+    teller.tell(changed(2, { slave: active }));
+    teller.conclude('succeeded');
+    expect(teller.decided).toEqual(['activateStandby', 'tuneStandby']);
+  });
+
+  test('a failed one is tried again after a while, and given up; a switch never waits for it', () => {
+    const teller = onStandby();
+    for (let attempt = 1; attempt <= 4; attempt += 1) {
+      expect(teller.decided.length).toBe(attempt);
+      teller.conclude('failed', 'EBUSY');
+      expect(teller.pair.configuration.effects).toBe('blocked');
+      teller.wait(59_000);
+      expect(teller.decided.length).toBe(attempt);
+      teller.wait(1000);
+    }
+    // A primary comes while it waits for the next try.
+    teller.conclude('failed', 'EBUSY');
+    expect(teller.pair.configuration.effects).toBe('free');
+    teller.tell(appeared({ ...bonded.primary, master: 9, up: true, carrier: true, slave: idle }));
+    expect(teller.decided.at(-1)).toBe('activatePrimary');
+    const waiting = onStandby();
+    waiting.conclude('failed', 'EBUSY');
+    waiting.tell(appeared({ ...bonded.primary, master: 9, up: true, carrier: true, slave: idle }));
+    expect(waiting.decided).toEqual(['tuneStandby', 'activatePrimary']);
+  });
+
+  test('a refused one is over for this stage, and a reload asks for it anew', () => {
+    const teller = onStandby();
+    teller.conclude('refused', 'the driver has no rxRing');
+    teller.wait(1_000_000);
+    expect(teller.decided).toEqual(['tuneStandby']);
+    expect(teller.pair.hindrance).toBe('tuneStandby refused: the driver has no rxRing');
+    teller.tell(asked('reload'));
+    expect(teller.decided).toEqual(['tuneStandby', 'tuneStandby']);
+  });
+
+  test('what a policy does not name any more is given back', () => {
+    const teller = onStandby();
+    const { arrival } = teller.pair.roles.standby!;
+    const device = { ifindex: 2, mac: MAC, device: null, pci: null, arrival };
+    teller.tell(owing('parameters', 'd5.0.parameters', device));
+    teller.conclude('succeeded');
+    teller.tell(acting(), asked('reload'));
+    expect(plan(teller)).toEqual({ stage: 'fallback', parameters: {}, elsewhere: {} });
+    teller.tell(closed('d5.0.parameters'));
+    teller.conclude('succeeded');
+    expect(teller.decided).toEqual(['tuneStandby', 'tuneStandby']);
+  });
+
+  test('a checkpoint keeps what was given', () => {
+    const teller = onStandby();
+    teller.conclude('succeeded');
+    const again = new Teller(new Guest());
+    again.guest.restore(teller.guest.snapshot());
+    expect(again.guest.snapshot()).toEqual(teller.guest.snapshot());
+    again.seq = teller.seq;
+    again.tell(changed(2, { mtu: 1400 }));
+    expect(again.decided).toEqual([]);
+  });
+});
+
 describe('prepare', () => {
   test('moves the traffic, and the primary is not used again until it has left or the limit is over', () => {
     const teller = new Teller();

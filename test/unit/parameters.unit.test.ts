@@ -9,7 +9,7 @@ import { readArguments } from '../../src/host/arguments.ts';
 import { completions } from '../../src/host/parameters/completion.ts';
 import { ParameterSession, PLAIN, type Manner } from '../../src/host/parameters/orders.ts';
 import { infoText } from '../../src/host/parameters/text.ts';
-import { faultOf, normalised, readNumber, valueOf } from '../../src/host/parameters/values.ts';
+import { faultOf, normalised, readNumber, valueOf } from '../../src/adapters/parameter-values.ts';
 import { cutWords, readWords, VERB_NAMES, verbHelp } from '../../src/host/parameters/words.ts';
 import { INF_PARAMETERS } from '../fixtures/inf-parameters.ts';
 

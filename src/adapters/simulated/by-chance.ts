@@ -158,8 +158,18 @@ const onBond = (random: Random, suffix: string, mac: string): Happens | Befalls 
   }
 };
 
+type Wishes = NonNullable<Script['wishes']>;
 const PARAMETERS = { parameters: { rxRing: 2048, features: { 'rx-gro': false } } } as const;
-const someParameters = (random: Random): Script['wishes'] => (random.chance(0.3) ? PARAMETERS : {});
+const IN_STAGES: readonly Wishes[] = [
+  { standbyParameters: { fallback: { rxRing: 1024 } } },
+  { standbyParameters: { fallback: { rxRing: 1024 }, onPrimary: { txQueue: 100 } } },
+];
+const someParameters = (random: Random): Wishes => ({
+  ...(random.chance(0.3) ? PARAMETERS : {}),
+  ...(random.chance(0.3) ? random.pick(IN_STAGES) : {}),
+});
+/** On Windows the MTU is what may keep a primary from its pair. */
+const equalMtu = (random: Random): Wishes => (random.chance(0.4) ? { parameters: { mtu: 'standby' } } : {});
 
 const onTakeover = (random: Random): Happens | Befalls => {
   const id = random.pick(['primary', 'standby', 'standby']);
@@ -270,6 +280,7 @@ export const BY_CHANCE: readonly Scenario[] = [
         windows: { switchedOff: random.chance(0.3) ? ['ms_server'] : [], withoutProtocol: random.chance(0.05) },
       },
       pairs: random.chance(0.9) ? [MAC] : [],
+      wishes: equalMtu(random),
       actions: [...windowsCards(random), ...stirred(random, random.between(2, 12), (chance) => onWindows(chance, '', MAC))],
     }),
   },
@@ -333,6 +344,7 @@ export const BY_CHANCE: readonly Scenario[] = [
       ...chaos(random),
       world: { system: 'windows' },
       pairs: random.chance(0.5) ? [MAC, OTHER_MAC] : [MAC],
+      wishes: equalMtu(random),
       actions: [
         ...windowsCards(random),
         at(300, add('standby-b', nic({ mac: OTHER_MAC, address: '0000:07:00.0' }))),

@@ -2,7 +2,7 @@
 // acting happen at one instant here, because rtnetlink and an IOCTL are one call; what waits (INetCfg's lock, the link
 // monitor of a bond) compares after it has waited.
 import { isHosts, LOCK_HELD } from '../../events/catalogue.ts';
-import type { Decision, DecisionOf, Target } from '../../events/catalogue.ts';
+import type { Decision, DecisionOf, Obligation, Target } from '../../events/catalogue.ts';
 import type { Ledger, Outcome } from '../platform.ts';
 import { type Act, isStillThere } from './act.ts';
 import type { Ticking } from './kernel.ts';
@@ -56,11 +56,13 @@ export class WindowsEffects {
         return this.#bind(decision, decision.kind === 'bindPrimary' ? ALONE : NONE, LOCK_LIMIT_MS, report, ledger, isAlive);
       case 'giveBack':
         return this.#giveBack(decision, LOCK_LIMIT_MS, report, ledger, isAlive);
+      case 'alignParameters':
+        return this.#align(decision, ledger, isAlive, report);
       case 'activatePrimary':
       case 'activateStandby':
       case 'takeOver':
       case 'moveAddresses':
-      case 'alignParameters':
+      case 'tuneStandby':
         return report(refused('NETKVM has no such effect'));
     }
   }
@@ -145,6 +147,7 @@ export class WindowsEffects {
     if (!isAlive()) return;
     const owed = ledger.open.find(({ id }) => id === decision.plan.obligation);
     if (owed === undefined) return report(already);
+    if (owed.kind === 'driverParameters') return report(this.#giveDriverBack(decision, owed, ledger));
     if (owed.kind !== 'bindings') return report(refused(`${owed.kind} is not given back by this platform`));
     const found = this.#kernel.adapters().find(({ device }) => device === owed.device?.device);
     if (found === undefined) return report(voided('the primary is gone'));
@@ -157,6 +160,43 @@ export class WindowsEffects {
     if (answer !== null) return report(failed(answer));
     ledger.settle(owed.id, 'givenBack');
     report(succeeded);
+  }
+
+  /** What the registry had; the device is restarted for it where nobody uses it. */
+  #giveDriverBack(decision: Decision, owed: Obligation, ledger: Ledger): Outcome {
+    const found = this.#kernel.adapters().find(({ device }) => device === owed.device?.device);
+    if (found === undefined) return voided('the primary is gone');
+    this.#acted({ decision, target: null, what: 'give the parameters back' });
+    const isInUse = Object.values(found.protocols ?? {}).some(Boolean);
+    this.#kernel.setJumbo(found.ifindex, (owed.before as { readonly mtu: number }).mtu, !isInUse);
+    ledger.settle(owed.id, 'givenBack');
+    return succeeded;
+  }
+
+  /** The MTU of the primary, which restarts it, while the standby carries. */
+  #align(decision: DecisionOf<'alignParameters'>, ledger: Ledger, isAlive: () => boolean, report: Report): void {
+    const { pair, primary, plan } = decision;
+    const { mtu } = plan.parameters;
+    const adapter = this.#kernel.adapters().find(({ ifindex }) => ifindex === primary?.ifindex);
+    const record = this.#kernel.records().find(({ mac, virtio }) => mac === pair && virtio);
+    if (adapter === undefined || !isStillThere(primary, this.#kernel.adapters())) return report(voided('the primary is gone'));
+    if (record?.virtioLink !== true || record.suppressLink || record.started)
+      return report(voided('the standby does not carry just now'));
+    if (mtu === undefined || adapter.mtu === mtu) return report(already);
+    const isOwed = ledger.open.some(({ kind, device }) => kind === 'driverParameters' && device?.device === primary?.device);
+    if (!isOwed) {
+      const goOn = (): void => {
+        if (isAlive()) this.#align(decision, ledger, isAlive, report);
+      };
+      const before = { mtu: this.#kernel.jumboOf(adapter.ifindex) };
+      ledger.owe({ kind: 'driverParameters', device: primary, before }).then(goOn, (error: unknown) => {
+        report(failed(error instanceof Error ? error.message : String(error)));
+      });
+      return;
+    }
+    this.#acted({ decision, target: primary, what: 'restart with another MTU' });
+    const answer = this.#kernel.setJumbo(adapter.ifindex, mtu, true);
+    report(answer === null ? succeeded : refused(answer));
   }
 }
 
@@ -188,8 +228,14 @@ export class BondEffects {
         return this.#takeover.begin(decision, ledger, isAlive, report);
       case 'moveAddresses':
         return report(this.#moveAddresses(decision));
-      case 'alignParameters':
-        return this.#align(decision, ledger, isAlive, report);
+      case 'alignParameters': {
+        const { primary, plan } = decision;
+        return this.#set({ decision, target: primary, wanted: plan.parameters }, ledger, isAlive, report);
+      }
+      case 'tuneStandby': {
+        const { standby, plan } = decision;
+        return this.#set({ decision, target: standby, wanted: plan.parameters }, ledger, isAlive, report);
+      }
       case 'unbindPrimary':
       case 'holdLink':
       case 'releaseLink':
@@ -245,21 +291,32 @@ export class BondEffects {
     return succeeded;
   }
 
-  #align(decision: DecisionOf<'alignParameters'>, ledger: Ledger, isAlive: () => boolean, report: Report): void {
-    const { primary, plan } = decision;
-    const wanted = JSON.stringify(plan.parameters);
-    const link = this.#linkOf(primary);
-    if (link === null) return report(voided('the primary is gone'));
-    if (link.parameters === wanted) return report(already);
+  /** Nothing wanted (tuneStandby) means back to what was there before. */
+  #set(
+    { decision, target, wanted }: { readonly decision: Decision; readonly target: Target | null; readonly wanted: object },
+    ledger: Ledger,
+    isAlive: () => boolean,
+    report: Report,
+  ): void {
+    const link = this.#linkOf(target);
+    if (link === null) return report(voided('the device is gone'));
+    const owed = ledger.open.find(
+      ({ kind, device }) => kind === 'parameters' && device?.ifindex === target?.ifindex && device?.arrival === target?.arrival,
+    );
+    const isBack = Object.keys(wanted).length === 0;
+    const parameters = isBack ? ((owed?.before as string | undefined) ?? link.parameters) : JSON.stringify(wanted);
     const set = (): void => {
       if (!isAlive()) return;
-      const now = this.#linkOf(primary);
-      if (now === null) return report(voided('the primary is gone'));
-      this.#acted({ decision, target: primary, what: 'set parameters' });
-      this.#kernel.setParameters(now, wanted);
+      const now = this.#linkOf(target);
+      if (now === null) return report(voided('the device is gone'));
+      this.#acted({ decision, target, what: 'set parameters' });
+      this.#kernel.setParameters(now, parameters);
+      if (isBack && owed !== undefined) ledger.settle(owed.id, 'givenBack');
       report(succeeded);
     };
-    ledger.owe({ kind: 'parameters', device: primary, before: link.parameters }).then(set, (error: unknown) => {
+    if (isBack && owed !== undefined) return set();
+    if (link.parameters === parameters) return report(already);
+    ledger.owe({ kind: 'parameters', device: target, before: link.parameters }).then(set, (error: unknown) => {
       report(failed(error instanceof Error ? error.message : String(error)));
     });
   }

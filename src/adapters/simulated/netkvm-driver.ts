@@ -13,6 +13,8 @@ export interface Nic {
   readonly permMac: string;
   mac: string;
   mtu: number;
+  /** *JumboPacket in the registry, as an MTU: what holds after the next start. */
+  jumbo: number;
   up: boolean;
   cable: boolean;
   /** Media connected, as the card itself sees it. */

@@ -121,9 +121,22 @@ export class WindowsKernel implements Kernel {
     const nic = this.#nics.get(ifindex);
     if (nic === undefined) return 'not found';
     if (nic.card.mtuMax < mtu) return 'out of range';
-    this.#restart(nic, () => {
-      nic.mtu = mtu;
-    });
+    return this.setJumbo(ifindex, mtu, true);
+  }
+
+  /** What the registry has for the device, as an MTU. */
+  jumboOf(ifindex: number): number {
+    return this.#nics.get(ifindex)?.jumbo ?? 0;
+  }
+
+  /** Writes it; whether the device is restarted, so that it holds. */
+  setJumbo(ifindex: number, mtu: number, restarts: boolean): Answer {
+    const nic = this.#nics.get(ifindex);
+    if (nic === undefined) return 'not found';
+    if (nic.card.mtuMax < mtu) return 'out of range';
+    nic.jumbo = mtu;
+    if (!restarts) return null;
+    this.#restart(nic, () => {});
     return null;
   }
 
@@ -253,6 +266,7 @@ export class WindowsKernel implements Kernel {
       mac,
       permMac: mac,
       mtu: card.mtu,
+      jumbo: card.mtu,
       up: true,
       cable: true,
       operational: false,
@@ -280,6 +294,7 @@ export class WindowsKernel implements Kernel {
     if (nic.card.kind === 'virtio') this.#driver.halt(nic);
     else this.#driver.close(nic);
     change();
+    nic.mtu = nic.jumbo;
     nic.operational = false;
     this.#connect(nic);
     if (nic.card.kind === 'vf') this.#bindings(nic);

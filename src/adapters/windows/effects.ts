@@ -1,5 +1,6 @@
 // Decisions become changes of a Windows guest here: the standby's link is held or let go (SET_LINK), bindings of the primary
-// are set (INetCfg), and what was there before is given back. Each effect compares, acts, and reads back.
+// are set (INetCfg), its driver is given parameters (driver-parameters.ts), and what was there before is given back. Each effect
+// compares, acts, and reads back.
 //
 // The driver crashes when the link is asked for while the bound VF has another MTU (ParaNdis_Protocol.cpp, OnAdapterFound), so
 // that is compared right before. INetCfg's write lock held by another program is waited for, and that program named.
@@ -16,7 +17,9 @@ import {
 import type { Ledger, Outcome } from '../platform.ts';
 import type { NetCfg } from './bindings.ts';
 import { queryAdapters, recordOf, setLink } from './driver.ts';
+import { alignDriver, giveDriverBack, type Surroundings } from './driver-parameters.ts';
 import { type Answer, FAILOVER_PROTOCOL, type Protocols, type Request } from './netcfg.ts';
+import { WindowsParameters } from './parameters.ts';
 
 /** How long the write lock is waited for, and how long a call to INetCfg may take in all. */
 const LOCK_WAIT_MS = 5000;
@@ -24,6 +27,8 @@ const CALL_LIMIT_MS = 12_000;
 /** NDIS binds in threads of its own: how long the driver is given to follow, and how often it is asked. */
 const FOLLOW_MS = 3000;
 const FOLLOW_PAUSE_MS = 50;
+/** A restarted device has to be there again, with its MTU. */
+const RETURN_MS = 8000;
 const TCPIP = ['ms_tcpip', 'ms_tcpip6'];
 
 const SUCCEEDED: Outcome = { result: 'succeeded', reason: null, observed: false };
@@ -136,11 +141,13 @@ export class WindowsEffects {
         return this.#bind(decision, false, signal, ledger);
       case 'giveBack':
         return this.#giveBack(decision, signal, ledger);
+      case 'alignParameters':
+        return this.#align(decision, signal, ledger);
       case 'activatePrimary':
       case 'activateStandby':
       case 'takeOver':
       case 'moveAddresses':
-      case 'alignParameters':
+      case 'tuneStandby':
         throw new Stop('refused', 'NETKVM has no such effect');
     }
   }
@@ -218,9 +225,13 @@ export class WindowsEffects {
     return record?.hasVf === true && record.vfIfIndex === ifindex;
   }
 
-  async #follows(mac: string, adapter: Adapter, wanted: boolean, signal: AbortSignal): Promise<boolean> {
-    for (const until = performance.now() + FOLLOW_MS; ;) {
-      if ((await this.#has(mac, adapter)) === wanted) return true;
+  #follows(mac: string, adapter: Adapter, wanted: boolean, signal: AbortSignal): Promise<boolean> {
+    return this.#wait(FOLLOW_MS, async () => (await this.#has(mac, adapter)) === wanted, signal);
+  }
+
+  async #wait(limit_ms: number, holds: () => Promise<boolean>, signal: AbortSignal): Promise<boolean> {
+    for (const until = performance.now() + limit_ms; ;) {
+      if (await holds()) return true;
       if (performance.now() > until || signal.aborted) return false;
       await pause(FOLLOW_PAUSE_MS, signal);
     }
@@ -271,6 +282,7 @@ export class WindowsEffects {
   async #giveBack({ pair, plan }: DecisionOf<'giveBack'>, signal: AbortSignal, ledger: Ledger): Promise<Outcome> {
     const owed = ledger.open.find(({ id }) => id === plan.obligation);
     if (owed === undefined) return ALREADY;
+    if (owed.kind === 'driverParameters') return giveDriverBack(owed, this.#around(pair, signal), ledger);
     if (owed.kind !== 'bindings' || owed.device?.device == null)
       throw new Stop('refused', `${owed.kind} is not given back by this platform`);
     const { protocols, held } = beforeOf(owed);
@@ -286,6 +298,27 @@ export class WindowsEffects {
       throw new Stop('failed', 'INetCfg does not show the bindings that were given back');
     ledger.settle(owed.id, 'givenBack');
     return SUCCEEDED;
+  }
+
+  /** The standby carries meanwhile: what NETKVM has started is not restarted, nor what a standby is held for. */
+  async #align(decision: DecisionOf<'alignParameters'>, signal: AbortSignal, ledger: Ledger): Promise<Outcome> {
+    const adapter = this.#find(decision.primary);
+    const record = await this.#record(decision.pair);
+    if (record?.virtioLink !== true || record.suppressLink || record.started)
+      throw new Stop('void', 'the standby does not carry just now');
+    return alignDriver(decision, adapter, this.#around(decision.pair, signal), ledger);
+  }
+
+  #around(pair: string, signal: AbortSignal): Surroundings {
+    return {
+      store: new WindowsParameters(),
+      adapter: (device) => this.#sight.adapters().find((one) => one.device === device),
+      isInUse: async (adapter) =>
+        (await this.#has(pair, adapter)) ||
+        Object.entries(adapter.protocols ?? {}).some(([name, on]) => on && name !== FAILOVER_PROTOCOL),
+      restart: async (device) => (await this.#ask({ op: 'restart', device }, signal)).reboot,
+      wait: (holds) => this.#wait(RETURN_MS, () => Promise.resolve(holds()), signal),
+    };
   }
 
   /** The pulse is made at most once: where the link was held already, an earlier process may have made it. */

@@ -15,6 +15,7 @@ import {
   withName,
   withOut,
 } from './com.ts';
+import { restartDevice } from './device-restart.ts';
 import { guidBytes, type Pointer, using, Win32Error } from './win32.ts';
 
 const CLSID_NETCFG = '5b035261-40f9-11d1-aaec-00805fc1270e';
@@ -55,7 +56,9 @@ export type Request =
   | { readonly op: 'set'; readonly device: string; readonly wanted: Protocols; readonly wait_ms: number }
   /** Takes these protocols off the adapter and puts those back that were on. */
   | { readonly op: 'pulse'; readonly device: string; readonly protocols: readonly string[]; readonly wait_ms: number }
-  | { readonly op: 'install' | 'uninstall'; readonly component: string; readonly wait_ms: number };
+  | { readonly op: 'install' | 'uninstall'; readonly component: string; readonly wait_ms: number }
+  /** Restarts the device, which takes as long as its driver does; not INetCfg's, but it can hang as well. */
+  | { readonly op: 'restart'; readonly device: string };
 
 export type Answer =
   | { readonly ok: true; readonly bindings: Bindings; readonly reboot: boolean }
@@ -226,6 +229,10 @@ const done = (request: Request): Answer => {
       return changed(request.wait_ms, (netcfg) => install(netcfg, request.component));
     case 'uninstall':
       return changed(request.wait_ms, (netcfg) => uninstall(netcfg, request.component));
+    case 'restart': {
+      const reboot = restartDevice(request.device) === 'rebootRequired';
+      return { ok: true, bindings: withNetCfg(bindingsOf), reboot };
+    }
   }
 };
 

@@ -1,13 +1,17 @@
 // `netkvm show devices | show parameters | show paraminfo | getparam | setparam | restart | dump`: one order, carried out and
 // printed in the lines of the original tool, or as JSON. What is wrong with stored values goes to standard error.
+import { randomUUID } from 'node:crypto';
+import type { HappeningOf } from '../../events/catalogue.ts';
 import { NetkvmError } from '../../events/errors.ts';
 import type { Arguments, Io, Run } from '../command.ts';
-import { loadConfig } from '../config.ts';
+import { type Configuration, loadConfig } from '../config.ts';
 import { request } from '../control-client.ts';
-import { configurationOf } from '../look.ts';
+import { configurationOf, openLogOf } from '../look.ts';
+import { bootId, machineId } from '../machine-facts.ts';
 import { ParameterSession, PLAIN, type Manner, type Telling } from '../parameters/orders.ts';
 import { readOrder, type Verb } from '../parameters/words.ts';
-import { systemParameters } from '../platforms.ts';
+import { systemClocks, systemParameters } from '../platforms.ts';
+import { openWriter } from '../service-log.ts';
 
 const mannerOf = (args: Arguments): Manner =>
   args.command === 'setparam'
@@ -17,33 +21,51 @@ const mannerOf = (args: Arguments): Manner =>
 /** How long the running service may take to record a change. */
 const NOTE_LIMIT_MS = 2000;
 
-/** Lets the running service record what was changed. Without one the next service sees what is there when it looks. */
+type Note = HappeningOf<'operator.commanded'>['data'];
+
+/** Writes it into the log as its one writer. Where no service ever ran there is no log, and none is begun for this. */
+const recordAlone = async (configuration: Configuration, note: Note): Promise<void> => {
+  (await openLogOf(configuration)).close();
+  const { log } = await openWriter(configuration.settings, { bootId: bootId(), machineId: machineId() });
+  try {
+    const clocks = await systemClocks();
+    log.append([{ id: randomUUID(), ...clocks, cause: null, episode: null, type: 'operator.commanded', data: note }], log.head());
+  } finally {
+    log.close();
+  }
+};
+
+/** Records what was changed: the running service does it, and without one this process. */
 const noteWith =
-  (controlSocket: string, warn: (text: string) => void): NonNullable<Telling['changed']> =>
+  (configuration: Configuration, warn: (text: string) => void): NonNullable<Telling['changed']> =>
   async ({ command, device, what }) => {
     const by = `netkvm, uid ${process.geteuid?.() ?? 'unknown'}`;
+    const note: Note = { command, what, by, pair: device.mac };
     try {
-      await request(controlSocket, 'note', { command, what, by, pair: device.mac }, { timeout_ms: NOTE_LIMIT_MS });
+      await request(configuration.settings.controlSocket, 'note', note, { timeout_ms: NOTE_LIMIT_MS }).catch((error: unknown) => {
+        if (!(error instanceof NetkvmError) || error.code !== 'control.unreachable') throw error;
+        return recordAlone(configuration, note);
+      });
     } catch (error) {
       if (!(error instanceof NetkvmError)) throw error;
-      if (error.code !== 'control.unreachable') warn(`the service did not record this: ${error.message}`);
+      if (error.code !== 'log.missing') warn(`this was changed, but not recorded: ${error.message}`);
     }
   };
 
-/** `controlSocket` of the service that is to know; the configured one unless given. */
-export const tellingOf = (io: Io, isSilent: boolean, controlSocket = defaultControlSocket()): Telling => {
+/** `configuration` says where the service and its log are; the default one unless given. */
+export const tellingOf = (io: Io, isSilent: boolean, configuration = defaultConfiguration()): Telling => {
   const warn = (text: string): void => void io.stderr.write(`netkvm: ${text}\n`);
   return {
     out: (text) => void (isSilent || io.stdout.write(text)),
     warn,
-    ...(controlSocket === null ? {} : { changed: noteWith(controlSocket, warn) }),
+    ...(configuration === null ? {} : { changed: noteWith(configuration, warn) }),
   };
 };
 
 /** A configuration that cannot be read is no reason not to change a parameter. */
-const defaultControlSocket = (): string | null => {
+const defaultConfiguration = (): Configuration | null => {
   try {
-    return loadConfig().settings.controlSocket;
+    return loadConfig();
   } catch (error) {
     if (error instanceof NetkvmError) return null;
     throw error;
@@ -55,7 +77,7 @@ export const run: Run = async (args, io) => {
   if ('help' in asked) throw new NetkvmError('usage.command', 'a question is no argument');
   const json = args.flag('json');
   const changes = args.command === 'setparam' || args.command === 'restart';
-  const telling = changes ? tellingOf(io, json, configurationOf(args).settings.controlSocket) : tellingOf(io, json);
+  const telling = changes ? tellingOf(io, json, configurationOf(args)) : tellingOf(io, json);
   const store = await systemParameters();
   try {
     const { exit, document } = await new ParameterSession(store).perform(asked.order, mannerOf(args), telling);

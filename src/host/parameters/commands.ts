@@ -50,7 +50,8 @@ export const PARAMETER_COMMANDS: readonly Command[] = [
   },
   {
     name: 'setparam',
-    summary: 'Set a parameter of a device; on Windows it holds after its restart. The service records it.',
+    summary:
+      'Set a parameter of a device; on Windows it holds after its restart. The change is recorded, also with no service running (where there is a log).',
     positionals: [
       DEVICE,
       PARAMETER,

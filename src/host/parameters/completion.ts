@@ -1,6 +1,6 @@
 // What a word of the shell could be: verbs, then devices by index or MAC, then names and values of parameters.
 import type { ParameterSession } from './orders.ts';
-import { faultOf } from './values.ts';
+import { faultOf } from '../../adapters/parameter-values.ts';
 import { quoted, VERB_NAMES, VERBS, type Verb, readWords } from './words.ts';
 
 const FIRSTS = [...new Set([...VERB_NAMES.map((verb) => verb.split(' ', 1)[0]!), 'help', 'exit'])];

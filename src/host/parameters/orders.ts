@@ -15,11 +15,8 @@ import {
   parameterDocument,
   parameterText,
 } from './text.ts';
-import { faultOf, normalised, valueOf } from './values.ts';
+import { faultOf, FRAME_HEADER_BYTES, normalised, valueOf } from '../../adapters/parameter-values.ts';
 import type { Order } from './words.ts';
-
-/** Bytes of an Ethernet header, which *JumboPacket counts and an MTU does not. */
-const HEADER_BYTES = 14;
 
 export interface Manner {
   /** Restart the device after writing. */
@@ -252,7 +249,7 @@ const mustAgree = ({ device: { device }, parameter: { name, bears }, value }: Ch
     if (bears === 'mac') {
       if (value === null || parseMac(value) !== peer.device.mac) throw refuse(`${named(peer)} keeps the MAC ${peer.device.mac}`);
     } else {
-      const mtu = Number(value) - (bears === 'frame' ? HEADER_BYTES : 0);
+      const mtu = Number(value) - (bears === 'frame' ? FRAME_HEADER_BYTES : 0);
       if (peer.device.mtu !== null && peer.device.mtu !== mtu)
         throw refuse(`${named(peer)} has the MTU ${peer.device.mtu}, this would be ${mtu}; --both writes both`);
     }

@@ -1,6 +1,6 @@
 // How devices and parameters are written: the lines of the original tool, which scripts parse, and the same as JSON. Pure.
 import type { Parameter, ParameterDevice, ParameterType } from '../../adapters/parameters.ts';
-import { faultOf, valueOf } from './values.ts';
+import { faultOf, valueOf } from '../../adapters/parameter-values.ts';
 import { quoted } from './words.ts';
 
 export interface Indexed {

@@ -196,6 +196,60 @@ describe.skipIf(why !== null)(`effects in a network namespace${skipped(why)}`, (
     expect(await align({ mtu: 10 })).toMatchObject({ result: 'failed', reason: expect.stringContaining('mtu 10: EINVAL') });
   });
 
+  test('parameters by stage: the standby has what the stage asks for, and in one that asks for nothing what it had', async () => {
+    const guest = new Guest();
+    await guest.start();
+    const ethtool = (): string =>
+      /tx-checksum-ip-generic: (\w+)/.exec(
+        spawnSync('ip', ['netns', 'exec', guest.name, 'ethtool', '-k', 'v0'], { encoding: 'utf8' }).stdout ?? '',
+      )?.[1] ?? 'unknown';
+    const queue = (): number => (JSON.parse(guest.ip('-j', 'link', 'show', 'v0')) as [{ txqlen: number }])[0].txqlen;
+    const initially = { queue: queue(), feature: ethtool() };
+    const tune = (stage: string, parameters: object, elsewhere: object = {}): Promise<Result> =>
+      guest.order({ kind: 'tuneStandby', standby: 'v0', plan: { stage, parameters, elsewhere } });
+    const fallback = { txQueue: 5000 };
+    const onPrimary = { features: { 'tx-checksum-ip-generic': false } };
+    expect(await tune('onPrimary', {}, fallback)).toMatchObject({ ...already, owed: 0 });
+    expect(await tune('fallback', fallback, onPrimary)).toMatchObject({ ...done, owed: 1 });
+    expect({ queue: queue(), feature: ethtool() }).toEqual({ ...initially, queue: 5000 });
+    expect(guest.owed()).toMatchObject([
+      { kind: 'parameters', before: { txQueue: initially.queue, features: { 'tx-checksum-ip-generic': true } } },
+    ]);
+    expect(await tune('fallback', fallback, onPrimary)).toMatchObject({ ...already, owed: 1 });
+    expect(await tune('onPrimary', onPrimary, fallback)).toMatchObject({ ...done, owed: 1 });
+    expect(queue()).toBe(initially.queue);
+    expect(['off', 'unknown']).toContain(ethtool());
+    // What a driver does not have is refused by name; the rest is done, and owed once.
+    expect(await tune('fallback', { ...fallback, rxRing: 64 }, onPrimary)).toMatchObject({
+      result: 'refused',
+      reason: 'the driver has no rxRing',
+      owed: 1,
+    });
+    expect({ queue: queue(), feature: ethtool() }).toEqual({ ...initially, queue: 5000 });
+    // A policy that names more than was written down: what is known is given back, and all of it written down anew.
+    expect(await tune('fallback', { features: { 'tx-scatter-gather': false } })).toMatchObject({
+      ...done,
+      owed: 1,
+      settled: ['givenBack'],
+    });
+    expect(queue()).toBe(initially.queue);
+    expect(guest.owed()).toMatchObject([{ before: { features: { 'tx-scatter-gather': true } } }]);
+    expect(await tune('onPrimary', {})).toMatchObject({ ...done, owed: 0, settled: ['givenBack'] });
+    expect({ queue: queue(), feature: ethtool() }).toEqual(initially);
+    expect(await tune('fallback', { inf: { VlanID: '5' } })).toMatchObject({
+      result: 'refused',
+      reason: 'VlanID is a parameter of Windows drivers',
+      owed: 0,
+    });
+    expect(
+      await guest.order({ kind: 'tuneStandby', standby: 'v9', plan: { stage: 'fallback', parameters: {}, elsewhere: {} } }),
+    ).toMatchObject({ result: 'void', reason: 'the standby is gone' });
+    // A stage that was never left is given back by restore.
+    await tune('fallback', fallback, onPrimary);
+    expect(await guest.order({ kind: 'giveBack' })).toMatchObject({ ...done, owed: 0 });
+    expect({ queue: queue(), feature: ethtool() }).toEqual(initially);
+  });
+
   test('a device that went away is owed nothing', async () => {
     const guest = new Guest();
     await guest.start();

@@ -22,6 +22,8 @@ const inside = (script: string) => {
     `ip link add v1 address ${MAC} type veth peer name w1`,
     'ip tuntap add t0 mode tap',
     `netkvm() { '${process.execPath}' '${NETKVM}' "$@"; }`,
+    // By exec, so that what is killed is the service, and no shell around it.
+    `serve() { (exec '${process.execPath}' '${NETKVM}' run --observe --state-dir "$PWD/$1" >/dev/null 2>&1) & service=$!; }`,
     script,
   ];
   const { stdout, stderr, status } = spawnSync('unshare', ['-mn', 'sh', '-c', made.join('\n')], {
@@ -91,13 +93,28 @@ describe.skipIf(why !== null)(`parameters on Linux${skipped(why)}`, () => {
 
   test('a running service records what was changed, and by whom', () => {
     const { stdout } = inside(`
-      netkvm run --observe --state-dir "$PWD/state" >/dev/null 2>&1 & service=$!
+      serve state
       for i in 1 2 3 4 5 6 7 8 9 10; do [ -S state/control.sock ] && break; sleep 0.3; done
       netkvm setparam w0 txQueue 77 --state-dir "$PWD/state"; echo $?
       kill $service; wait $service
       netkvm log export --state-dir "$PWD/state" | grep setParameter`);
     expect(stdout).toMatch(/^0\n.*"command":"setParameter".*"what":"txQueue of w0: 1000 → 77"/);
     expect(stdout).toContain('"by":"netkvm, uid 0"');
+  });
+
+  test('with no service running the command itself records it, where there is a log', () => {
+    const { stdout, stderr } = inside(`
+      netkvm setparam w0 txQueue 76 --state-dir "$PWD/alone"; echo $? $(ls -A | grep -c alone)
+      serve alone
+      for i in 1 2 3 4 5 6 7 8 9 10; do [ -S alone/control.sock ] && break; sleep 0.3; done
+      kill $service; wait $service
+      netkvm setparam w0 txQueue 77 --state-dir "$PWD/alone"; echo $?
+      netkvm log verify --state-dir "$PWD/alone" >/dev/null; echo $?
+      netkvm log export --state-dir "$PWD/alone" | tail -1
+      chmod 0 alone/netkvm.db; mv alone/netkvm.db alone/x; mkdir alone/netkvm.db
+      netkvm setparam w0 txQueue 78 --state-dir "$PWD/alone"; echo $?`);
+    expect(stdout).toMatch(/^0 0\n0\n0\n.*"command":"setParameter".*"what":"txQueue of w0: 76 → 77".*\n0\n$/);
+    expect(stderr).toMatch(/^netkvm: this was changed, but not recorded: .*netkvm\.db/);
   });
 
   test('under the original’s name: its lines, 87 with the help, and a question that changes nothing', () => {

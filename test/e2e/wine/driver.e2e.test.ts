@@ -43,6 +43,32 @@ describe.skipIf(lacks !== null)('in Wine', () => {
     await guest.ask({ op: 'reset' });
   });
 
+  test('256 interfaces with their bindings: all are seen, the pair that is listed is served, and no other is touched', async () => {
+    await guest.setProtocol(true);
+    const pairs = await guest.crowd(128);
+    const running = new Service(guest);
+    const { pairs: seen } = await running.line(({ event }) => event === 'watching');
+    expect(seen).toBe(128);
+    await running.is('onPrimary', 'primary');
+    const on = { ms_tcpip: true, ms_tcpip6: true, ms_server: true, ms_pacer: true, vioprot: true };
+    const [mine, ...others] = pairs;
+    expect(await guest.bindings(mine!.primary)).toEqual({
+      ...Object.fromEntries(Object.keys(on).map((name) => [name, false])),
+      vioprot: true,
+    });
+    for (const { standby, primary } of others) {
+      expect([await guest.bindings(primary), await guest.changes(primary)]).toEqual([on, {}]);
+      expect(await guest.changes(standby)).toEqual({});
+    }
+    const log = (await running.netkvm('log', 'export')).stdout;
+    const protocols = log.split('\n').find((line) => line.includes('"survey.taken"')) ?? '';
+    expect(protocols.match(/"vioprot":true/g)).toHaveLength(128);
+    expect((await guest.report()).links).toHaveLength(1);
+    await running.kill();
+    running.forget();
+    await guest.ask({ op: 'reset' });
+  });
+
   test.skipIf(isSmoke)(
     'the unit tests of the fold, of events, and of the format of recordings',
     { timeout: 600_000 },

@@ -104,6 +104,12 @@ export class Guest {
   script(values: Readonly<Record<string, string | number | null>>): Promise<unknown> {
     return this.ask({ op: 'script', values });
   }
+  async restarts(): Promise<number> {
+    return (await this.ask({ op: 'restarts' })) as number;
+  }
+  async stored(nic: Nic, name: string): Promise<string | null> {
+    return (await this.ask({ op: 'stored', nic, name })) as string | null;
+  }
   setProtocol(installed: boolean): Promise<unknown> {
     return this.ask({ op: 'protocol', installed });
   }
@@ -133,6 +139,29 @@ export class Guest {
     this.#wire(nic, mac, mtu);
     await this.ask({ op: 'arrive', nic });
   }
+  /** As many pairs as are asked for, present when the service starts. The first is the one that effects may touch. */
+  async crowd(count: number): Promise<{ readonly standby: Nic; readonly primary: Nic }[]> {
+    const pairs = Array.from({ length: count }, (_, at) => {
+      const place = { slot: at % 32, driver: String(1000 + at) };
+      return {
+        mac: at === 0 ? MAC : `52:54:02:00:00:${at.toString(16).padStart(2, '0')}`,
+        standby: { ...standby, ...place, alias: `s${at}`, instance: `3&13c0b0c5&0&${100 + at}` },
+        primary: { ...vf(), ...place, alias: `p${at}`, instance: `3&11583659&0&${100 + at}`, driver: String(2000 + at) },
+      };
+    });
+    const lines = pairs.flatMap(({ mac, standby: one, primary }) =>
+      [one, primary].flatMap(({ alias }) => [
+        `link add ${alias} address ${mac} type veth peer name ${alias}p`,
+        `link set ${alias} up`,
+        `link set ${alias}p up`,
+      ]),
+    );
+    const batch = join(LAB, 'crowd.txt');
+    writeFileSync(batch, `${lines.join('\n')}\n`);
+    this.wine.ip('-batch', batch);
+    await this.ask({ op: 'present', nics: pairs.flatMap(({ standby: one, primary }) => [one, primary]) });
+    return pairs;
+  }
   async unplug(nic: Nic): Promise<void> {
     await this.ask({ op: 'leave', nic });
     this.#unwire(nic);
@@ -149,6 +178,16 @@ export class Guest {
 
 type Line = Readonly<Record<string, unknown>> & { readonly event: string };
 
+interface Options {
+  /** Lines of the configuration’s [policy], and of its pair. */
+  readonly policy?: string;
+  readonly pair?: string;
+  readonly dir?: string;
+  readonly storm?: number;
+  /** By the Node that has doubles of system libraries beside it: devices can be restarted. */
+  readonly doubles?: boolean;
+}
+
 /** `netkvm run` in the guest, with effects on for the pair. */
 export class Service {
   readonly lines: Line[] = [];
@@ -161,7 +200,7 @@ export class Service {
   stderr = '';
   #wake: () => void = () => {};
 
-  constructor(guest: Guest, { policy = '', dir, storm }: { policy?: string; dir?: string; storm?: number } = {}) {
+  constructor(guest: Guest, { policy = '', pair = '', dir, storm, doubles = false }: Options = {}) {
     this.#guest = guest;
     mkdirSync(join(LAB, 'state'), { recursive: true });
     this.dir = dir ?? mkdtempSync(join(LAB, 'state/run-'));
@@ -169,12 +208,13 @@ export class Service {
     this.#pipe = `\\\\.\\pipe\\netkvm-test-${basename(this.dir)}`;
     writeFileSync(
       this.#config,
-      `[service]\ncontrolSocket = '${this.#pipe}'\n[policy]\neffects = "on"\n${policy}\n[[pairs]]\nmac = "${MAC}"\n`,
+      `[service]\ncontrolSocket = '${this.#pipe}'\n[policy]\neffects = "on"\n${policy}\n[[pairs]]\nmac = "${MAC}"\n${pair}\n`,
     );
     const words = ['run', '--json', '--config', this.#config, '--state-dir', this.dir];
     const env = storm === undefined ? {} : { EVDOUBLE_STORM: String(storm) };
     const start = ['--import', EVENTS, NETKVM];
-    this.#child = guest.wine.spawnNode([...start, ...words], { env });
+    const command = [...start, ...words];
+    this.#child = doubles ? guest.wine.spawnNodeWithDoubles(command, { env }) : guest.wine.spawnNode(command, { env });
     createInterface({ input: this.#child.stdout! }).on('line', (line) => {
       if (line.startsWith('{')) this.lines.push(JSON.parse(line) as Line);
       this.#wake();

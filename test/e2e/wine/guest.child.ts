@@ -27,12 +27,17 @@ export interface Nic {
 export type Request =
   | { readonly op: 'reset' }
   | { readonly op: 'arrive' | 'leave'; readonly nic: Nic }
+  /** There when the system starts: nobody is told of them. */
+  | { readonly op: 'present'; readonly nics: readonly Nic[] }
   /** As many standbys as the driver can report, without adapters. */
   | { readonly op: 'crowd'; readonly count: number }
   | { readonly op: 'command'; readonly command: Command }
   | { readonly op: 'report' }
   | { readonly op: 'script'; readonly values: Readonly<Record<string, string | number | null>> }
   | { readonly op: 'bindings'; readonly nic: Nic }
+  /** What the registry has for the driver of a card; and how often devices were restarted (the double of SetupAPI counts). */
+  | { readonly op: 'stored'; readonly nic: Nic; readonly name: string }
+  | { readonly op: 'restarts' }
   | { readonly op: 'bind'; readonly nic: Nic; readonly protocol: string; readonly on: boolean }
   /** All 128 combinations of the driver's seven facts, as the adapter reads them. */
   | { readonly op: 'rows' }
@@ -128,9 +133,9 @@ const write = (path: string, values: Readonly<Record<string, string | number>>):
 };
 const remove = (path: string, name: string): void => void withKey(path, (key) => key.removeTree(name), ACCESS.all);
 
-const rowOf = (alias: string) => {
-  const row = interfaces().find((one) => one.alias === alias);
-  if (row === undefined) throw new Error(`no interface ${alias}: ${JSON.stringify(interfaces())}`);
+const rowOf = (alias: string, rows = interfaces()) => {
+  const row = rows.find((one) => one.alias === alias);
+  if (row === undefined) throw new Error(`no interface ${alias}: ${JSON.stringify(rows)}`);
   return row;
 };
 const deviceOf = ({ id, instance }: Nic): string => `${id}\\${instance}`;
@@ -139,8 +144,7 @@ const keyOf = ({ driver }: Nic): string => `net${driver}`;
 const isInstalled = (): boolean => withKey(`${DOUBLE}\\Components\\vioprot`, () => true) === true;
 
 /** What the system keeps of a card: it stays when the card has gone. */
-const install = (nic: Nic): void => {
-  const { guid } = rowOf(nic.alias);
+const install = (nic: Nic, guid: string): void => {
   const name = nic.kind === 'virtio' ? 'Red Hat VirtIO Ethernet Adapter' : 'Intel(R) Ethernet Virtual Function';
   write(`SYSTEM\\CurrentControlSet\\Enum\\${deviceOf(nic)}`, {
     Class: 'Net',
@@ -163,6 +167,13 @@ const install = (nic: Nic): void => {
     DevNodeId: deviceOf(nic),
     InstanceGuid: guid,
   });
+  write(`SYSTEM\\CurrentControlSet\\Control\\Class\\${CLASS_NET}\\${nic.driver}\\Ndi\\Params\\*JumboPacket`, {
+    ParamDesc: 'Jumbo Packet',
+    Type: 'long',
+    Default: '1514',
+    Min: '1514',
+    Max: '9014',
+  });
   for (const owner of [...Object.keys(PROTOCOLS), ...(isInstalled() ? ['vioprot'] : [])]) {
     const path = `${DOUBLE}\\Paths\\${owner}-${key}`;
     // Settings are kept by the device's instance, so a card that returns has them as they were left.
@@ -174,14 +185,19 @@ const pnp = (nic: Nic, on: boolean): void => {
   control('LABPNP', codeOf(on ? 0x900 : 0x901), Buffer.concat([wide(nic.id), wide(nic.instance)]), 0);
 };
 
-const arrive = (nic: Nic): void => {
-  install(nic);
-  const { mac, ifindex, mtu, carrier } = rowOf(nic.alias);
+/** Installed, and as the driver finds it. */
+const find = (nic: Nic, rows = interfaces()): void => {
+  const { guid, mac, ifindex, mtu, carrier } = rowOf(nic.alias, rows);
+  install(nic, guid);
   if (nic.kind === 'virtio') {
     command({ op: 'addVirtio', mac: mac ?? '', a: nic.standby ? 1 : 0, b: carrier ? 1 : 0, mtu });
   } else if (isInstalled() && numberAt(`${DOUBLE}\\Paths\\vioprot-${keyOf(nic)}`, 'Enabled') === 1) {
     command({ op: 'bind', mac: mac ?? '', index: ifindex, mtu, a: carrier ? 1 : 0 });
   }
+};
+
+const arrive = (nic: Nic): void => {
+  find(nic);
   pnp(nic, true);
 };
 
@@ -199,6 +215,8 @@ const leave = (nic: Nic): void => {
 const reset = (): void => {
   command({ op: 'reset' });
   remove('SOFTWARE', 'NetCfgDouble');
+  remove('SOFTWARE', 'SetupDouble');
+  remove('SYSTEM\\CurrentControlSet\\Control\\Class', CLASS_NET);
   remove('SYSTEM\\CurrentControlSet\\Enum', 'PCI');
   for (const [id, name] of Object.entries(PROTOCOLS)) {
     write(`${DOUBLE}\\Components\\${id}`, {
@@ -247,6 +265,11 @@ const done = (request: Request): unknown => {
       return arrive(request.nic);
     case 'leave':
       return leave(request.nic);
+    case 'present': {
+      const present = interfaces();
+      for (const nic of request.nics) find(nic, present);
+      return null;
+    }
     case 'crowd':
       for (let at = 0; at < request.count; at += 1) command({ op: 'addVirtio', mac: crowdMac(at), a: 1, b: 1, mtu: 1500 });
       return null;
@@ -267,6 +290,12 @@ const done = (request: Request): unknown => {
     }
     case 'bindings':
       return { protocols: bindingsOf(request.nic), changes: changesOf(request.nic) };
+    case 'stored':
+      return withKey(`SYSTEM\\CurrentControlSet\\Control\\Class\\${CLASS_NET}\\${request.nic.driver}`, (key) =>
+        key.text(request.name),
+      );
+    case 'restarts':
+      return numberAt('SOFTWARE\\SetupDouble', 'Restarts') ?? 0;
     case 'bind':
       write(`${DOUBLE}\\Paths\\${request.protocol}-${keyOf(request.nic)}`, { Enabled: request.on ? 1 : 0 });
       return null;

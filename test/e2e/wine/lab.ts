@@ -158,6 +158,12 @@ export interface RunOptions {
 
 /** No Mono, no Gecko, no debugger. */
 const OVERRIDES = 'mscoree,mshtml=;winedbg.exe=';
+const WITH_DOUBLES = { WINEDLLOVERRIDES: `${OVERRIDES};setupapi=n,b` };
+const besideNode = (): string => {
+  const copy = join(BESIDE, 'node.exe');
+  if (!existsSync(copy)) linkSync(NODE_EXE, copy);
+  return copy;
+};
 const RUN_LIMIT_MS = 60_000;
 const SYSTEM32 = 'drive_c/windows/system32';
 
@@ -273,10 +279,10 @@ export class Wine {
   }
   /** The same, by the Node that has doubles of system libraries beside it. */
   nodeWithDoubles(args: readonly string[], options: RunOptions = {}): Promise<Result> {
-    const copy = join(BESIDE, 'node.exe');
-    if (!existsSync(copy)) linkSync(NODE_EXE, copy);
-    const env = { ...options.env, WINEDLLOVERRIDES: `${OVERRIDES};setupapi=n,b` };
-    return this.run(winPath(copy), args.map(toWin), { ...options, env });
+    return this.run(winPath(besideNode()), args.map(toWin), { ...options, env: { ...options.env, ...WITH_DOUBLES } });
+  }
+  spawnNodeWithDoubles(args: readonly string[], options: RunOptions = {}): ChildProcess {
+    return this.spawn(winPath(besideNode()), args.map(toWin), { ...options, env: { ...options.env, ...WITH_DOUBLES } });
   }
   /** The command line, as it is shipped. */
   netkvm(args: readonly string[], options?: RunOptions): Promise<Result> {

@@ -1,6 +1,6 @@
 // Our service under Wine's own service control manager: installed, queried, stopped and removed by the command line; beside a
 // stand-in for the driver package's service, which is taken over when asked, and given back.
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { BIN, missing, Wine } from './lab.ts';
@@ -131,5 +131,42 @@ describe.skipIf(lacks !== null)('the protocol', () => {
     expect(readdirSync(wine.path('windows/inf')).filter((name) => name.startsWith('oem'))).toEqual(['oem8.inf']);
     rmSync(wine.path('windows/inf/oem8.inf'));
     expect((await p('q')).text).toContain('VIOPROT not installed\n');
+  });
+
+  const double = (value: string, ...data: string[]) =>
+    wine.run('reg', [data.length > 0 ? 'add' : 'delete', 'HKLM\\SOFTWARE\\NetCfgDouble', '/v', value, ...data, '/f']);
+  const here = async (...words: string[]) => {
+    const { code, stdout, stderr } = await wine.netkvm(words, { cwd: folder() });
+    return { code, text: (stdout + stderr).replaceAll('\r', '') };
+  };
+
+  test('comes before our service when asked for, and goes after it; without the INF file nothing is changed', async () => {
+    rmSync(folder(), { recursive: true, force: true });
+    mkdirSync(folder(), { recursive: true });
+    expect(await here('install', '--protocol', 'vioprot.inf')).toMatchObject({
+      text: expect.stringContaining('vioprot.inf does not exist'),
+    });
+    expect((await here('query')).text).toBe('The service is not installed.\nthe protocol VIOPROT: not installed\n');
+    writeFileSync(join(folder(), 'vioprot.inf'), INF);
+    writeFileSync(join(folder(), 'vioprot.cat'), '');
+    const installed = await here('install', '--protocol', 'vioprot.inf');
+    expect(installed.text).toMatch(
+      /^installed VIOPROT\nmade the service netkvm-failover\nstarted it\n[^]*\nthe protocol VIOPROT: installed\n$/,
+    );
+    expect(installed.code).toBe(0);
+    expect((await here('install', '--protocol', 'vioprot.inf')).text).toMatch(/^nothing to do\n/);
+    writeFileSync(wine.path('windows/inf/oem7.inf'), INF);
+    // Somebody else holds the write lock: said so, and not taken for removed.
+    await double('LockedBy', '/t', 'REG_SZ', '/d', 'Network Connections');
+    const locked = await here('uninstall', '--protocol');
+    expect(locked).toMatchObject({ code: 9, text: expect.stringContaining('locked by Network Connections') });
+    await double('LockedBy');
+    expect((await here('query')).text).toBe('The service is not installed.\nthe protocol VIOPROT: installed\n');
+    expect(existsSync(wine.path('windows/inf/oem7.inf'))).toBe(true);
+    await double('FailApply', '/t', 'REG_DWORD', '/d', String(0x4a020));
+    expect(await here('uninstall', '--protocol')).toEqual({ code: 10, text: 'removed VIOPROT\nremoved oem7.inf\n' });
+    await double('FailApply');
+    expect((await here('query')).text).toContain('the protocol VIOPROT: not installed\n');
+    expect(await here('uninstall', '--protocol')).toEqual({ code: 0, text: 'nothing to do\n' });
   });
 });

@@ -153,6 +153,61 @@ describe.skipIf(lacks !== null)('in Wine', () => {
     },
   );
 
+  test.skipIf(isSmoke)('a second primary is adopted when the first leaves', async () => {
+    const running = await onPrimary();
+    await guest.plug(vf(1));
+    await until(async () => expect((await running.netkvm('log', 'export')).stdout).toContain('vf1'));
+    const from = running.lines.length;
+    await guest.unplug(vf());
+    await running.is('onPrimary', 'primary', from);
+    expect(await guest.bindings(vf(1))).toEqual(alone);
+    // The driver ignored its first binding ("already present"): it was bound anew.
+    expect((await guest.changes(vf(1)))['vioprot']).toBeGreaterThanOrEqual(2);
+    expect(running.lines.slice(from).some((line) => line.event === 'decision' && line['kind'] === 'bindPrimary')).toBe(true);
+  });
+
+  test('parameters by stage: the MTU of a primary is made the standby’s before it is attached, and given back', async () => {
+    await guest.setProtocol(true);
+    await guest.plug(standby);
+    await guest.plug(vf(), { mtu: 9000 });
+    const running = start({ pair: 'parameters = { mtu = "standby" }', doubles: true });
+    await until(async () => expect(await guest.restarts()).toBe(1));
+    expect(running.acts).toEqual(['unbindPrimary', 'releaseLink']);
+    expect(await guest.stored(vf(), '*JumboPacket')).toBe('1514');
+    // What the restart of the device does: the driver reads its parameters anew.
+    await guest.unplug(vf());
+    await guest.plug(vf(), { mtu: 1500 });
+    await running.is('onPrimary', 'primary');
+    expect(running.acts).toEqual(['unbindPrimary', 'releaseLink', 'alignParameters', 'holdLink', 'bindPrimary', 'releaseLink']);
+    expect(await guest.bindings(vf())).toEqual(alone);
+    const { code, stderr } = await running.netkvm('restore', '--timeout', '20');
+    expect([code, stderr]).toEqual([0, '']);
+    expect(await guest.stored(vf(), '*JumboPacket')).toBeNull();
+    expect(await guest.bindings(vf())).toEqual(on);
+    // It was in use: it is not restarted for it.
+    expect(await guest.restarts()).toBe(1);
+  });
+
+  test.skipIf(isSmoke)('a parameter that the driver does not have is refused by name, and keeps no primary away', async () => {
+    await plugBoth();
+    const running = start({
+      pair: 'parameters = { rxRing = 64, inf = { Nonesuch = "1", "*JumboPacket" = "9014" } }',
+      doubles: true,
+    });
+    await running.is('onPrimary', 'primary');
+    let from = running.lines.length;
+    await guest.unplug(vf());
+    await running.is('fallback', 'standby', from);
+    from = running.lines.length;
+    await guest.plug(vf());
+    const refused = await running.line(({ event, result }) => event === 'outcome' && result === 'refused', from);
+    expect(refused['reason']).toBe(
+      'rxRing is no parameter of Windows: its drivers name their own (inf); the driver has no Nonesuch; *JumboPacket is a matter of the pair, not of the driver',
+    );
+    await running.is('onPrimary', 'primary', from);
+    expect(await guest.restarts()).toBe(0);
+  });
+
   test.skipIf(isSmoke)('the write lock is held: its holder is named, and when it is free the primary is bound', async () => {
     await plugBoth();
     await guest.script({ LockedBy: 'Network Connections' });

@@ -9,7 +9,7 @@ import { Ethtool } from './ethtool.ts';
 import { giveBack } from './give-back.ts';
 import { Members, Windows } from './members.ts';
 import { moveAddresses } from './move-addresses.ts';
-import { alignParameters, giveParametersBack, readParameters } from './parameters.ts';
+import { alignParameters, giveParametersBack, readParameters, tuneStandby } from './parameters.ts';
 import { ALREADY, Stop } from './standing.ts';
 import { takeOver } from './take-over.ts';
 
@@ -88,6 +88,8 @@ export class LinuxEffects {
         return moveAddresses(conversation, decision);
       case 'alignParameters':
         return alignParameters(conversation, ethtool, decision, ledger);
+      case 'tuneStandby':
+        return tuneStandby(conversation, ethtool, decision, ledger);
       case 'holdLink':
       case 'releaseLink':
         throw new Stop('refused', 'a bond holds no link down');
@@ -108,6 +110,7 @@ export class LinuxEffects {
           await giveParametersBack(conversation, ethtool, { device: owed.device, before: readParameters(owed) });
           break;
         case 'bindings':
+        case 'driverParameters':
         case 'service':
         case 'vfMac':
         case 'forwarding':

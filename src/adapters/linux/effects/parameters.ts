@@ -54,6 +54,7 @@ const differing = (wanted: Parameters, now: Parameters): Plan => {
   }
   const features = Object.entries(wanted.features ?? {}).filter(([name, on]) => now.features?.[name] !== on);
   if (features.length > 0) out.features = Object.fromEntries(features);
+  if (wanted.inf !== undefined) out.inf = wanted.inf;
   return out;
 };
 const isEmpty = (plan: Parameters): boolean => Object.keys(plan).length === 0;
@@ -73,15 +74,17 @@ const impossible = (plan: Parameters, { rings, channels, features }: Now): strin
       const feature = features.get(name);
       return feature?.changeable === true ? [] : [`the driver does not let feature ${name} be changed`];
     }),
+    ...Object.keys(plan.inf ?? {}).map((name) => `${name} is a parameter of Windows drivers`),
   ];
 };
 const possible = (plan: Parameters, { rings, channels, features }: Now): Plan => {
-  const out: Plan = { ...plan };
+  const { features: wanted = {}, ...rest } = plan;
+  const out: Plan = rest;
+  delete out.inf;
   if (out.rxRing !== undefined && out.rxRing > (rings.rx?.max ?? 0)) delete out.rxRing;
   if (out.txRing !== undefined && out.txRing > (rings.tx?.max ?? 0)) delete out.txRing;
   if (out.channels !== undefined && out.channels > (channels.combined?.max ?? 0)) delete out.channels;
-  const changeable = Object.entries(plan.features ?? {}).filter(([name]) => features.get(name)?.changeable === true);
-  delete out.features;
+  const changeable = Object.entries(wanted).filter(([name]) => features.get(name)?.changeable === true);
   return changeable.length === 0 ? out : { ...out, features: Object.fromEntries(changeable) };
 };
 
@@ -98,6 +101,88 @@ const apply = async (conversation: Conversation, ethtool: Ethtool, plan: Paramet
   if (features !== undefined) await ethtool.setFeatures(link.ifindex, new Map(Object.entries(features)));
 };
 
+/** All that either names; what `second` says counts. */
+const merged = (first: Parameters, second: Parameters): Plan => {
+  const features = { ...first.features, ...second.features };
+  return { ...first, ...second, ...(isEmpty(features) ? {} : { features }) };
+};
+
+/** Whether `known` has a value for everything that `names` has one for. */
+const covers = (known: Parameters, names: Parameters): boolean =>
+  Object.keys(names).every((name) => name in known) &&
+  Object.keys(names.features ?? {}).every((name) => name in (known.features ?? {}));
+
+/**
+ * What the device had before anything was changed, written down if it was not yet; `names` is all that may be changed. Where
+ * the policy has come to name more than was written down, the device is first given back what is known.
+ */
+const remembered = async (
+  conversation: Conversation,
+  ethtool: Ethtool,
+  { device, names, ledger }: { readonly device: Target | null; readonly names: Parameters; readonly ledger: Ledger },
+): Promise<Parameters> => {
+  const see = async (): Promise<Now> => look(conversation, ethtool, await linkOf(conversation, device, 'the device'));
+  const owed = openOn(ledger, device);
+  let now = valuesNow(names, await see());
+  if (owed !== undefined) {
+    const before = readParameters(owed);
+    if (covers(before, now)) return before;
+    await giveParametersBack(conversation, ethtool, { device, before });
+    ledger.settle(owed.id, 'givenBack');
+    now = valuesNow(names, await see());
+  }
+  await ledger.owe({ kind: 'parameters', device, before: now });
+  return now;
+};
+const openOn = ({ open }: Ledger, device: Target | null): Obligation | undefined =>
+  open.find(
+    (one) => one.kind === 'parameters' && one.device?.ifindex === device?.ifindex && one.device?.arrival === device?.arrival,
+  );
+
+/** Changes what differs from `wanted`, and reads it back. What cannot be is refused by name, after the rest was done. */
+const give = async (
+  conversation: Conversation,
+  ethtool: Ethtool,
+  { device, wanted, which }: { readonly device: Target | null; readonly wanted: Parameters; readonly which: string },
+): Promise<Outcome> => {
+  const now = await look(conversation, ethtool, await linkOf(conversation, device, which));
+  const asked = differing(wanted, valuesNow(wanted, now));
+  if (isEmpty(asked)) return ALREADY;
+  const plan = possible(asked, now);
+  if (!isEmpty(plan)) {
+    await apply(conversation, ethtool, plan, now);
+    const after = await look(conversation, ethtool, await linkOf(conversation, device, which));
+    const left = differing(plan, valuesNow(plan, after));
+    if (!isEmpty(left)) throw new Stop('failed', `the kernel agreed, but did not follow: ${JSON.stringify(left)}`);
+  }
+  const cannot = impossible(asked, now);
+  if (cannot.length > 0) throw new Stop('refused', cannot.join('; '));
+  return SUCCEEDED;
+};
+
+/**
+ * Gives the standby what it has in this stage, and back what it had for another one. When nothing is wanted for this stage,
+ * nothing is owed any more afterwards.
+ */
+export const tuneStandby = async (
+  conversation: Conversation,
+  ethtool: Ethtool,
+  { standby: device, plan: { parameters, elsewhere } }: DecisionOf<'tuneStandby'>,
+  ledger: Ledger,
+): Promise<Outcome> => {
+  const which = 'the standby';
+  const now = await look(conversation, ethtool, await linkOf(conversation, device, which));
+  const isNews = !isEmpty(possible(differing(parameters, valuesNow(parameters, now)), now));
+  // What is so already, or cannot be, is not worth an obligation.
+  if (openOn(ledger, device) === undefined && !isNews)
+    return await give(conversation, ethtool, { device, wanted: parameters, which });
+  const before = await remembered(conversation, ethtool, { device, names: merged(elsewhere, parameters), ledger });
+  const outcome = await give(conversation, ethtool, { device, wanted: merged(before, parameters), which });
+  const owed = openOn(ledger, device);
+  if (owed !== undefined && isEmpty(parameters)) ledger.settle(owed.id, 'givenBack');
+  return outcome;
+};
+
 /** Gives the primary the parameters of the policy. */
 export const alignParameters = async (
   conversation: Conversation,
@@ -105,20 +190,11 @@ export const alignParameters = async (
   { primary, plan: { parameters } }: DecisionOf<'alignParameters'>,
   ledger: Ledger,
 ): Promise<Outcome> => {
-  const now = await look(conversation, ethtool, await linkOf(conversation, primary, 'the primary'));
-  const wanted = differing(parameters, valuesNow(parameters, now));
-  if (isEmpty(wanted)) return ALREADY;
-  const cannot = impossible(wanted, now);
-  const plan = possible(wanted, now);
-  if (!isEmpty(plan)) {
-    await ledger.owe({ kind: 'parameters', device: primary, before: valuesNow(parameters, now) });
-    await apply(conversation, ethtool, plan, now);
-    const after = await look(conversation, ethtool, await linkOf(conversation, primary, 'the primary'));
-    const left = differing(plan, valuesNow(plan, after));
-    if (!isEmpty(left)) throw new Stop('failed', `the kernel agreed, but did not follow: ${JSON.stringify(left)}`);
-  }
-  if (cannot.length > 0) throw new Stop('refused', cannot.join('; '));
-  return SUCCEEDED;
+  const which = 'the primary';
+  const now = await look(conversation, ethtool, await linkOf(conversation, primary, which));
+  if (!isEmpty(possible(differing(parameters, valuesNow(parameters, now)), now)))
+    await remembered(conversation, ethtool, { device: primary, names: parameters, ledger });
+  return give(conversation, ethtool, { device: primary, wanted: parameters, which });
 };
 
 /** Puts back what was written down; a device that is gone is owed nothing. */

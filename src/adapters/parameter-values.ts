@@ -3,9 +3,12 @@
 // Numbers may be typed in decimal, in hexadecimal (0x10) and, as the original tool took it, in octal (010), and are written
 // in decimal: the driver reads the registry in decimal, and would take 0x10 for 0. An empty text is no number; it takes the
 // value of an optional parameter away. Negative numbers do not wrap around.
-import type { Parameter } from '../../adapters/parameters.ts';
-import { NetkvmError } from '../../events/errors.ts';
-import { parseMac } from '../../events/mac.ts';
+import type { Parameter } from './parameters.ts';
+import { NetkvmError } from '../events/errors.ts';
+import { parseMac } from '../events/mac.ts';
+
+/** Bytes of an Ethernet header, which *JumboPacket counts and an MTU does not. */
+export const FRAME_HEADER_BYTES = 14;
 
 /** Reads a number as the command line and the registry have it; null for anything else. */
 export const readNumber = (text: string): number | null => {
