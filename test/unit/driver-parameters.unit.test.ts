@@ -100,7 +100,7 @@ test('what is to be written, and what cannot be, by name', () => {
       'features is no parameter of Windows: its drivers name their own (inf)',
       'the driver has no Nothing',
       'NetworkAddress is a matter of the pair, not of the driver',
-      '*RSS: "7" is not one of 1 (Enabled), 0 (Disabled)',
+      '*RSS: "7" is not one of 0 (Disabled), 1 (Enabled)',
     ],
   ]);
 });

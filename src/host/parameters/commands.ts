@@ -50,8 +50,7 @@ export const PARAMETER_COMMANDS: readonly Command[] = [
   },
   {
     name: 'setparam',
-    summary:
-      'Set a parameter of a device; on Windows it holds after its restart. The change is recorded, also with no service running (where there is a log).',
+    summary: 'Set a parameter of a device, and record it; on Windows it holds after its restart.',
     positionals: [
       DEVICE,
       PARAMETER,
