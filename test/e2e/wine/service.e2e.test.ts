@@ -171,6 +171,7 @@ describe.skipIf(lacks !== null)('in Wine', () => {
     await guest.plug(standby);
     await guest.plug(vf(), { mtu: 9000 });
     const running = start({ pair: 'parameters = { mtu = "standby" }', doubles: true });
+    await running.line((line) => line.event === 'decision' && line['kind'] === 'alignParameters');
     await until(async () => expect(await guest.restarts()).toBe(1));
     expect(running.acts).toEqual(['unbindPrimary', 'releaseLink']);
     expect(await guest.stored(vf(), '*JumboPacket')).toBe('1514');
