@@ -302,7 +302,7 @@ export class WindowsEffects {
 
   /** The standby carries meanwhile: what NETKVM has started is not restarted, nor what a standby is held for. */
   async #align(decision: DecisionOf<'alignParameters'>, signal: AbortSignal, ledger: Ledger): Promise<Outcome> {
-    const adapter = this.#find(decision.primary);
+    const adapter = this.#find(decision.primary, 'primary');
     const record = await this.#record(decision.pair);
     if (record?.virtioLink !== true || record.suppressLink || record.started)
       throw new Stop('void', 'the standby does not carry just now');
