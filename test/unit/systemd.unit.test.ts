@@ -52,6 +52,7 @@ test('the unit of a hypervisor runs the other role, with what that needs, and no
   expect(lines(text, 'ExecStart')).toEqual(['/usr/lib/n/node /usr/lib/n/netkvm.mjs host']);
   expect(lines(text, 'CapabilityBoundingSet')).toEqual([Object.keys(HOST_CAPABILITIES).join(' ')]);
   expect(lines(text, 'Conflicts')).toEqual(['netkvm-failover.service']);
+  expect(lines(text, 'After')).toContain('netkvm-failover.service');
   expect([...lines(text, 'DeviceAllow'), ...lines(text, 'ReadWritePaths'), ...lines(text, 'ExecStartPre')]).toEqual([]);
   // Metrics on loopback, and the copy of the log on a server.
   expect(lines(text, 'RestrictAddressFamilies')).toEqual(['AF_NETLINK AF_UNIX AF_INET AF_INET6']);

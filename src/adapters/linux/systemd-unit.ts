@@ -125,6 +125,9 @@ export const HOST_CAPABILITIES: Readonly<Record<string, string>> = {
   CAP_DAC_OVERRIDE: 'the sockets of QEMUs, which run as users of their own',
 };
 
+/** Without an order between them systemd starts one while the other still has the log. */
+const EXCLUSION = `Conflicts=${UNIT}\nAfter=${UNIT}\n`;
+
 /** The unit of the hypervisor's side: the guest's, without what only a guest needs. */
 export const hostUnitText = (options: UnitOptions): string => {
   const guest = Object.entries(CAPABILITIES).map(([name, meaning]) => `# ${name}: ${meaning}.\n`);
@@ -143,7 +146,7 @@ export const hostUnitText = (options: UnitOptions): string => {
   )
     .replace(
       'Description=Failover controller for virtio-net\n',
-      `Description=Failover controller for virtio-net, beside QEMU\nConflicts=${UNIT}\n`,
+      `Description=Failover controller for virtio-net, beside QEMU\n${EXCLUSION}`,
     )
     .replace(` run\n`, ` host\n`)
     .replace(

@@ -56,8 +56,8 @@ test(
       'startMigration',
       'removeForwarding',
     ]);
-    // The guest is told as soon as its service is heard there.
-    expect(kinds(target.log().events).filter((kind) => kind !== 'tellGuest')).toEqual([
+    // The guest is told as soon as its service is heard there; and a late frame from the source may move the entry once more.
+    expect([...new Set(kinds(target.log().events))].filter((kind) => kind !== 'tellGuest')).toEqual([
       'parkMac',
       'addForwarding',
       'plugPrimary',

@@ -113,7 +113,9 @@ describe.skipIf(lacks !== null)('from the Debian package', () => {
     );
     const vm = `mac = "${MAC}"\nqmp = "/run/vm/qmp"\nstandby = "s"\nprimary = "p"\nport = "vf0"\ntap = "tap0"\nbridge = "br7"`;
     const file = `[service]\nmetricsPort = 9777\n[policy]\neffects = "on"\n[[vms]]\n${vm}`;
-    await machine.output(`cat >/etc/netkvm-failover/config.toml <<'END'\n${file}\nEND\nsystemctl start ${UNIT}-host`);
+    await machine.output(
+      `cat >/etc/netkvm-failover/config.toml <<'END'\n${file}\nEND\nsystemctl start ${UNIT}-host || { journalctl -u ${UNIT}-host --no-pager; exit 1; }`,
+    );
     expect(await machine.output(`systemctl is-active ${UNIT}-host ${UNIT} || true`)).toBe('active\ninactive');
     await machine.output(`netkvm wait --pair ${MAC} --stage present --timeout 20`);
     await machine.output(`touch /run/vm/migrating; netkvm wait --pair ${MAC} --stage parked --timeout 20`);
