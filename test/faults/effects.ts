@@ -125,7 +125,7 @@ export const EFFECT_FAULTS: readonly Fault[] = [
     check: async () => {
       const teller = new Teller();
       const address = (ifindex: number, text: string) => teller.tell({ type: 'address.added', data: { ifindex, address: text } });
-      teller.tell(acting({ pairs: [{ mac: MAC, mode: 'bond' }] }), surveyed(bonded.bond, bonded.standby));
+      teller.tell(acting({ pairs: [{ mac: MAC, mode: 'bond', bond: bonded.bond.name }] }), surveyed(bonded.bond, bonded.standby));
       const owed = { id: 'd1.0.takeover', pair: MAC, kind: 'takeover' as const, device: null, before: {} };
       teller.tell({ type: 'obligation.opened', data: owed });
       if (teller.pair.pending !== null) teller.conclude('succeeded');

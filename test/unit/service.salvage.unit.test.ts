@@ -25,6 +25,7 @@ const standby: Adapter = adapter(2, {
   carrier: true,
 });
 const ADDRESS = '192.0.2.7/24';
+const ours: Adapter = { ...bonded.bond, name: 'fo112233' };
 
 /** A guest with one NIC with an address, that can be taken over into a bond and given back. */
 const guest = (): World => {
@@ -40,8 +41,8 @@ const guest = (): World => {
       if (decision.kind === 'takeOver') {
         await ledger.owe({ kind: 'takeover', device: decision.standby, before: { addresses: [...world.addresses] } });
         if (world.adapters.has(9)) return succeeded;
-        world.adapters.set(9, bonded.bond);
-        world.see({ type: 'adapter.appeared', data: bonded.bond });
+        world.adapters.set(9, ours);
+        world.see({ type: 'adapter.appeared', data: ours });
         world.change(2, { master: 9, slave: { active: true, miiUp: true } });
         move(2, 9);
         return succeeded;
