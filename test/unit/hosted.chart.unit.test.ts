@@ -298,6 +298,7 @@ describe('what a decision needs', () => {
     ['plugPrimary', ['watched'], ['mayAct', 'plugging', 'vfOurs'], ['forwarded']],
   ])('%s', (kind, stage, needed, forbidden) => {
     expect(decided([...stage, ...needed])).toBe(kind);
+    expect(new Chart().show([...stage, ...needed]).at.effects).toBe('pending');
     for (const one of needed) expect(decided([...stage, ...needed.filter((fact) => fact !== one)]), `no ${one}`).not.toBe(kind);
     for (const one of forbidden) expect(decided([...stage, ...needed, one]), one).not.toBe(kind);
   });

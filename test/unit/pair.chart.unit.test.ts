@@ -339,6 +339,7 @@ describe('what a decision needs', () => {
   ])('%s', (kind, stage, needed, forbidden) => {
     const all = needed.split(' ');
     expect(decided(`${stage} ${needed}`)).toBe(kind);
+    expect(shown(`${stage} ${needed}`).at.effects).toBe('pending');
     for (const one of all)
       expect(decided(`${stage} ${all.filter((fact) => fact !== one).join(' ')}`), `no ${one}`).not.toBe(kind);
     for (const one of forbidden.split(' ')) expect(decided(`${stage} ${needed} ${one}`), one).not.toBe(kind);
