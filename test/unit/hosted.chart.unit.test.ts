@@ -268,7 +268,11 @@ describe('where the facts put the pair', () => {
   const all = [...PLACES, ...more];
 
   test.each(all)('%s: %j, whatever it was before', (stage, facts) => {
-    for (const [from, before] of all) expect(new Chart().show(before).show(facts).at.stage, `after ${from}`).toBe(stage);
+    for (const [from, before] of all) {
+      const { at } = new Chart().show(before).show(facts);
+      expect(at.stage, `after ${from}`).toBe(stage);
+      expect(at.leaf, `after ${from}`).not.toBe('sorting');
+    }
   });
 
   test.each(PLACES.map(([stage, facts], place) => [stage, facts, PLACES.slice(place).flatMap(([, later]) => later)] as const))(
