@@ -319,7 +319,7 @@ export const catalogue = {
   'adapter.appeared': define('A network adapter exists that was not known before.', AdapterSchema),
   'adapter.changed': define(
     'Some fields of a known adapter have new values.',
-    Type.Object({ ifindex: Int, changed: Type.Partial(AdapterFields) }, Closed),
+    Type.Object({ ifindex: Int, changed: Type.Partial(AdapterFields, Closed) }, Closed),
   ),
   'adapter.gone': define('A known adapter no longer exists.', Type.Object({ ifindex: Int }, Closed)),
   'pci.added': define('A PCI function of the network class was plugged in.', PciFunctionSchema),

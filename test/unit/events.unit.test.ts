@@ -130,6 +130,61 @@ describe('the catalogue', () => {
     expect(eventProblem({ ...envelope, id: '', type: 'adapter.gone', data: {} }, 1)).toContain('UUID');
   });
 
+  test('its words have limits', () => {
+    const refuses = (type: string, data: unknown): boolean => dataProblem(type, data) !== null;
+    for (const mac of ['52:54:00:11:22:33', 'ff:ff:ff:ff:ff:ff']) expect(refuses('driver.gone', { mac })).toBe(false);
+    for (const mac of ['52:54:00:11:22:3G', '52:54:00:AA:22:33', '52:54:00:11:22', 'x52:54:00:11:22:33', ''])
+      expect(refuses('driver.gone', { mac }), mac).toBe(true);
+    const jumped = (delta_ns: string) => ({ kind: 'stepped', delta_ns });
+    for (const text of ['0', '-12', '1'.repeat(20)]) expect(refuses('clock.jumped', jumped(text))).toBe(false);
+    for (const text of ['', '-', 'x', '1.5', '1 ', '1'.repeat(21)])
+      expect(refuses('clock.jumped', jumped(text)), text).toBe(true);
+    expect([256, 257].map((length) => refuses('pci.unbound', { address: 'x'.repeat(length) }))).toEqual([false, true]);
+    expect([4096, 4097].map((length) => refuses('gap.seen', { source: 'x', reason: 'x'.repeat(length) }))).toEqual([false, true]);
+    for (const ifindex of [-(2 ** 31), 2 ** 32 - 1]) expect(refuses('adapter.gone', { ifindex })).toBe(false);
+    for (const ifindex of [-(2 ** 31) - 1, 2 ** 32, 1.5]) expect(refuses('adapter.gone', { ifindex })).toBe(true);
+  });
+
+  test('nothing in it is without a limit: objects are closed, texts and lists end', () => {
+    const open: string[] = [];
+    const walk = (schema: Record<string, unknown>, place: string): void => {
+      const inner = (key: string): Record<string, unknown> => (schema[key] ?? {}) as Record<string, unknown>;
+      const isText = schema['type'] === 'string' && schema['const'] === undefined && schema['enum'] === undefined;
+      if (isText && schema['maxLength'] === undefined && schema['pattern'] === undefined) open.push(place);
+      if (schema['type'] === 'array' && schema['maxItems'] === undefined) open.push(place);
+      if (schema['properties'] !== undefined && schema['additionalProperties'] !== false) open.push(place);
+      if (schema['type'] === 'object' && Object.keys({ ...inner('properties'), ...inner('patternProperties') }).length === 0)
+        open.push(place);
+      for (const [name, one] of Object.entries({ ...inner('properties'), ...inner('patternProperties') }))
+        walk(one as Record<string, unknown>, `${place}.${name}`);
+      for (const one of (schema['anyOf'] ?? []) as Record<string, unknown>[]) walk(one, place);
+      if (schema['items'] !== undefined) walk(inner('items'), `${place}[]`);
+    };
+    for (const type of eventTypes) walk(catalogue[type].data as unknown as Record<string, unknown>, type);
+    expect(open).toEqual([]);
+  });
+
+  test('the hypervisor’s side: what QEMU, VF and guest say is taken whole, and nothing else', () => {
+    const pair = '52:54:00:11:22:33';
+    const vf = { mac: pair, vlan: 0, qos: 0, spoofchk: null, trust: true };
+    const guest = { version: '1', stage: 's', datapath: 'd', primary: pair, episode: null, findings: ['gap'] };
+    const told: [string, Record<string, unknown>][] = [
+      ['monitor.facts', { pair, connected: true, running: true, incoming: false, migration: '', primary: true, failover: true }],
+      ['port.facts', { pair, vf, pfEntry: null, tapEntry: false }],
+      ['channel.facts', { pair, guest }],
+    ];
+    for (const [type, data] of told) {
+      expect(dataProblem(type, data)).toBeNull();
+      expect(dataProblem(type, { ...data, more: 1 })).not.toBeNull();
+      for (const name of Object.keys(data))
+        expect(dataProblem(type, { ...data, [name]: undefined }), `${type} without ${name}`).not.toBeNull();
+    }
+    expect(dataProblem('port.facts', { pair, vf: { ...vf, more: 1 }, pfEntry: null, tapEntry: null })).not.toBeNull();
+    const many = { ...guest, findings: Array(33).fill('gap') };
+    for (const other of [{ ...guest, more: 1 }, many])
+      expect(dataProblem('channel.facts', { pair, guest: other })).not.toBeNull();
+  });
+
   test('a type is one string object for all events, and nothing inherited is one', () => {
     for (const type of eventTypes) expect(eventTypeOf(type)).toBe(type);
     for (const text of ['', 'toString', '__proto__', 'constructor', 'adapter']) expect(eventTypeOf(text)).toBeUndefined();

@@ -269,9 +269,9 @@ describe('where the facts put the pair', () => {
 
   test.each(all)('%s: %j, whatever it was before', (stage, facts) => {
     for (const [from, before] of all) {
-      const { at } = new Chart().show(before).show(facts);
-      expect(at.stage, `after ${from}`).toBe(stage);
-      expect(at.leaf, `after ${from}`).not.toBe('sorting');
+      const { at: place } = new Chart().show(before).show(facts);
+      expect(place.stage, `after ${from}`).toBe(stage);
+      expect(place.leaf, `after ${from}`).not.toBe('sorting');
     }
   });
 
