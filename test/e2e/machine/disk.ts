@@ -1,6 +1,5 @@
-// The disks of the machines: a bare tree from Debian's packages, with what the ways of managing a network need; a small
-// initramfs that finds it; a unit that takes the commands of vm.ts. One disk has the Debian package beside it, on the other it is
-// installed, which costs no emulation there.
+// The disk of the machines: a bare tree from Debian's packages, with what the ways of managing a network need; a small
+// initramfs that finds it; a unit that takes the commands of vm.ts. The Debian package lies beside it, not installed.
 import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
@@ -33,12 +32,19 @@ export const missing = (): string | null => {
   return missingForTree() ?? missingForQemu() ?? (packages.length === 0 ? null : `install ${packages.join(', ')}`);
 };
 
+/** A word of the kernel's command line: lines of shell, in base64, that are run once on the disk before its system boots. */
+const BEGIN = 'begin=';
+export const beginWith = (script: string): string => BEGIN + Buffer.from(script).toString('base64');
+
 const INIT = `#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev
 modprobe -a ${DISK_MODULES.join(' ')}
 for try in $(seq 500); do [ -e /dev/vda ] && break; sleep 0.02; done
 mount -t ext4 /dev/vda /root || exec sh
+for word in $(cat /proc/cmdline); do case $word in ${BEGIN}*)
+  [ -e /root/etc/begun ] || echo "\${word#*=}" | base64 -d | SYSTEMD_OFFLINE=1 chroot /root /bin/sh -e && touch /root/etc/begun
+esac; done
 mount --move /dev /root/dev; umount /sys; umount /proc
 exec switch_root /root /lib/systemd/systemd
 `;
@@ -118,29 +124,18 @@ const makeNewer = (deb: string, to: string, folder: string): void => {
   execFileSync('dpkg-deb', ['-R', deb, folder]);
   const control = join(folder, 'DEBIAN/control');
   writeFileSync(control, readFileSync(control, 'utf8').replace(/^Version: .*$/m, '$&+newer'));
-  execFileSync('dpkg-deb', ['--root-owner-group', '-Zgzip', '-z1', '-b', folder, to], { stdio: 'ignore' });
+  execFileSync('dpkg-deb', ['--root-owner-group', '-Znone', '-b', folder, to], { stdio: 'ignore' });
   rmSync(folder, { recursive: true });
 };
 
-export interface Disks {
-  /** Has /mnt/netkvm.deb and /mnt/newer.deb. */
-  readonly bare: Disk;
-  /** Has the package installed, not enabled, and configured to act on the pair. */
-  readonly installed: Disk;
-}
-
-export const makeDisks = async (work: string): Promise<Disks> => {
+/** The machines' disk: a bare system with /mnt/netkvm.deb and /mnt/newer.deb. */
+export const makeMachineDisk = async (work: string): Promise<Disk> => {
   const tree = join(work, 'tree');
   await makeMachineTree(tree);
   const deb = join(tree, 'mnt/netkvm.deb');
   execFileSync(process.execPath, [join(ROOT, 'packaging/deb.ts'), '--output', deb], { cwd: ROOT, stdio: 'ignore' });
   makeNewer(deb, join(tree, 'mnt/newer.deb'), join(work, 'newer'));
-  const bare = await makeDisk(tree, join(work, 'bare'));
-  execFileSync('chroot', [tree, 'dpkg', '-i', '/mnt/netkvm.deb'], { stdio: 'ignore' });
-  execFileSync('chroot', [tree, 'systemctl', 'disable', 'netkvm-failover'], { stdio: 'ignore' });
-  mkdirSync(join(tree, 'etc/netkvm-failover'));
-  writeFileSync(join(tree, 'etc/netkvm-failover/config.toml'), CONFIG);
-  const installed = await makeDisk(tree, join(work, 'installed'));
+  const disk = await makeDisk(tree, join(work, 'disk'));
   rmSync(tree, { recursive: true });
-  return { bare, installed };
+  return disk;
 };

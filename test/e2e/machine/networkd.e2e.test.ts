@@ -4,8 +4,9 @@ import { STANDBY } from './machine.ts';
 
 coexists({
   name: 'systemd-networkd',
-  begin: `printf '[Match]\\nName=en*\\n[Network]\\nDHCP=ipv4\\n' >/etc/systemd/network/50-all.network; systemctl start systemd-networkd`,
-  told: 'systemd-networkd was told',
+  begin: `printf '[Match]\\nName=en*\\n[Network]\\nDHCP=yes\\n' >/etc/systemd/network/50-all.network; systemctl enable systemd-networkd`,
+  told: ['systemd-networkd'],
   state: `networkctl --no-pager list ${STANDBY} | grep -w configured`,
+  keepsSix: true,
   networkd: /^active/,
 });

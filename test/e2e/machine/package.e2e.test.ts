@@ -1,5 +1,6 @@
 // The Debian package in a virtual machine with Debian 12, its systemd and its kernel: installed on a bare system, supervised,
-// acting from inside its fences, upgraded under a bond, removed. One case builds on what the one before it left.
+// acting from inside its fences, upgraded under a bond, there again after a reboot, removed. One case builds on what the one
+// before it left.
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { CONFIG } from './disk.ts';
 import { BOND, Machine } from './machine.ts';
@@ -11,13 +12,18 @@ describe('the Debian package', () => {
   let machine: Machine;
   /** Its name depends on how the machine plugs. */
   let standby = '';
+  /** Of the boot before anything of ours was there. */
+  let first = '';
   const show = (property: string): Promise<string> => machine.output(`systemctl show --value -p ${property} netkvm-failover`);
-  beforeAll(async () => {
-    machine = await Machine.boot(inject('disks').bare, { native: true });
-    standby = await machine.output(`ip -o link | sed -n 's/^[0-9]*: \\(en[^:]*\\):.*/\\1/p'`);
-    await machine.output(
-      `ip link set ${standby} up; ip address add 10.77.0.2/24 dev ${standby}; ip route add default via 10.77.0.1`,
+  const address = (): Promise<string> =>
+    machine.output(
+      `ip link set ${standby} up; ip address add 10.77.0.2/24 dev ${standby}; ip route add default via 10.77.0.1 dev ${standby}`,
     );
+  beforeAll(async () => {
+    machine = await Machine.boot(inject('disk'), { native: true });
+    standby = await machine.output(`ip -o link | sed -n 's/^[0-9]*: \\(en[^:]*\\):.*/\\1/p'`);
+    first = await machine.state();
+    await address();
   });
   afterAll(() => machine?.end());
 
@@ -62,6 +68,17 @@ describe('the Debian package', () => {
     expect(await machine.output('dpkg-query -W netkvm-failover')).toContain('+newer');
   });
 
+  test('is there again after a reboot, and takes over anew', async () => {
+    await machine.reboot();
+    await machine.until('it is ready', 'systemctl is-active netkvm-failover');
+    expect(await machine.run(`ip link show ${BOND}`)).toContain('does not exist');
+    await address();
+    await machine.until('the bond has the address', `ip -4 -o address show dev ${BOND} | grep -F 10.77.0.2/24`);
+    await machine.until('its outcome', `journalctl -b -u netkvm-failover -o cat --no-pager | grep 'outcome .* succeeded'`);
+    expect(await show('NRestarts')).toBe('0');
+    expect(await machine.run('netkvm log verify')).toContain('exit 0');
+  });
+
   test('removing it gives everything back, and purging it leaves nothing', async () => {
     await machine.output('dpkg -r netkvm-failover', 300_000);
     expect(await machine.run(`ip link show ${BOND}`)).toContain('does not exist');
@@ -70,5 +87,10 @@ describe('the Debian package', () => {
     await machine.output('dpkg -P netkvm-failover');
     const traces = `find / -xdev -name '*netkvm*' -not -path '/proc/*' -not -path '/mnt/*' -not -path '/etc/netkvm-failover*' -not -path '/var/lib/dpkg/*'`;
     expect(await machine.output(`${traces} | sort`)).toBe('');
+  });
+
+  test('and the next boot equals the one before it was there', async () => {
+    await machine.reboot();
+    expect(await machine.state()).toBe(first);
   });
 });
