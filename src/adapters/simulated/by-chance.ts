@@ -164,10 +164,12 @@ const IN_STAGES: readonly Wishes[] = [
   { standbyParameters: { fallback: { rxRing: 1024 } } },
   { standbyParameters: { fallback: { rxRing: 1024 }, onPrimary: { txQueue: 100 } } },
 ];
-const someParameters = (random: Random): Wishes => ({
-  ...(random.chance(0.3) ? PARAMETERS : {}),
-  ...(random.chance(0.3) ? random.pick(IN_STAGES) : {}),
-});
+/** One draw, so that what is wished shifts nothing else of the life. */
+const someParameters = (random: Random): Wishes => {
+  const drawn = random.fraction();
+  const isByStage = drawn < 0.15 || (drawn > 0.7 && drawn < 0.85);
+  return { ...(drawn < 0.3 ? PARAMETERS : {}), ...(isByStage ? IN_STAGES[drawn < 0.1 ? 0 : 1] : {}) };
+};
 /** On Windows the MTU is what may keep a primary from its pair. */
 const equalMtu = (random: Random): Wishes => (random.chance(0.4) ? { parameters: { mtu: 'standby' } } : {});
 
@@ -280,8 +282,8 @@ export const BY_CHANCE: readonly Scenario[] = [
         windows: { switchedOff: random.chance(0.3) ? ['ms_server'] : [], withoutProtocol: random.chance(0.05) },
       },
       pairs: random.chance(0.9) ? [MAC] : [],
-      wishes: equalMtu(random),
       actions: [...windowsCards(random), ...stirred(random, random.between(2, 12), (chance) => onWindows(chance, '', MAC))],
+      wishes: equalMtu(random),
     }),
   },
   {
@@ -344,7 +346,6 @@ export const BY_CHANCE: readonly Scenario[] = [
       ...chaos(random),
       world: { system: 'windows' },
       pairs: random.chance(0.5) ? [MAC, OTHER_MAC] : [MAC],
-      wishes: equalMtu(random),
       actions: [
         ...windowsCards(random),
         at(300, add('standby-b', nic({ mac: OTHER_MAC, address: '0000:07:00.0' }))),
@@ -353,6 +354,7 @@ export const BY_CHANCE: readonly Scenario[] = [
           chance.chance(0.5) ? onWindows(chance, '', MAC) : onWindows(chance, '-b', OTHER_MAC),
         ),
       ],
+      wishes: equalMtu(random),
     }),
   },
   {

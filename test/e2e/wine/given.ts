@@ -224,13 +224,13 @@ export class Service {
   }
 
   /** The first line that fits, from line `from` on. */
-  async line(fits: (line: Line) => boolean, from = 0): Promise<Line> {
-    const until = performance.now() + LIMIT_MS;
+  async line(fits: (line: Line) => boolean, from = 0, limit_ms = LIMIT_MS): Promise<Line> {
+    const until = performance.now() + limit_ms;
     for (;;) {
       const found = this.lines.slice(from).find(fits);
       if (found !== undefined) return found;
       const left = until - performance.now();
-      if (left <= 0) throw new Error(`not seen in ${LIMIT_MS} ms; the last lines:\n${this.tail()}\n${this.stderr}`);
+      if (left <= 0) throw new Error(`not seen in ${limit_ms} ms; the last lines:\n${this.tail()}\n${this.stderr}`);
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, Math.min(left, 500));
         this.#wake = () => {
