@@ -18,9 +18,8 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { zipSync, type Zippable } from 'fflate';
 
-/** The newest of the line that the tests under Wine run on. */
-export const NODE_VERSION = '22.23.3';
-const CPUS = ['x64', 'arm64'];
+/** The newest of the 22 line on npm for each processor; the tests under Wine run on that for x64. */
+const NODE: Readonly<Record<string, string>> = { x64: '22.23.3', arm64: '22.23.2' };
 /** Formats of zip have no time before 1980. */
 const EARLIEST_S = 315_619_200;
 
@@ -36,7 +35,7 @@ const run = (command: string, words: readonly string[], cwd = root): string =>
 const fetchNative = (folder: string, cpu: string): string => {
   const { koffi } = manifest.dependencies;
   mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, 'package.json'), JSON.stringify({ dependencies: { koffi, [`node-win-${cpu}`]: NODE_VERSION } }));
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ dependencies: { koffi, [`node-win-${cpu}`]: NODE[cpu] } }));
   const options = ['--silent', '--no-audit', '--no-fund', '--ignore-scripts', '--os=win32', `--cpu=${cpu}`, '--force'];
   run('npm', ['install', ...options], folder);
   return join(folder, 'node_modules');
@@ -81,7 +80,7 @@ const main = (): void => {
   const { values } = parseArgs({
     options: { arch: { type: 'string', default: 'x64' }, output: { type: 'string', short: 'o' } },
   });
-  if (!CPUS.includes(values.arch)) throw new Error(`--arch ${values.arch} is none of ${CPUS.join(', ')}`);
+  if (!(values.arch in NODE)) throw new Error(`--arch ${values.arch} is none of ${Object.keys(NODE).join(', ')}`);
   const work = mkdtempSync(join(tmpdir(), 'netkvm-zip-'));
   try {
     run('npm', ['run', '-s', 'build']);

@@ -337,7 +337,7 @@ export const catalogue = {
   'address.added': define('An adapter got an IP address.', AddressSchema),
   'address.removed': define('An adapter lost an IP address.', AddressSchema),
   'counters.sampled': define(
-    'Packet counters of an adapter (IFLA_STATS64).',
+    'Packet counters of an adapter (IFLA_STATS64, MIB_IF_ROW2).',
     Type.Object({ ifindex: Int, rxPackets: Ns, rxDropped: Ns, txPackets: Ns, txDropped: Ns }, Closed),
   ),
   'announce.seen': define(

@@ -230,6 +230,8 @@ export const openControl = async (options: ControlOptions): Promise<Control> => 
   if (Buffer.byteLength(path) > PATH_BYTES_MAX) {
     throw new NetkvmError('control.unusable', `${path} is longer than the ${PATH_BYTES_MAX} bytes that a socket's path may have`);
   }
+  if (process.platform === 'win32' && !isPipe(path))
+    throw new NetkvmError('control.unusable', `${path} is no named pipe, which is what Windows has: \\\\.\\pipe\\NAME`);
   if (isPipe(path)) await mustBeFree(path);
   else {
     prepareFolder(path);

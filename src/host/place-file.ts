@@ -1,7 +1,8 @@
 // The file that `netkvm fleet … --checkpoint FILE` goes on from: how far a server was read, as one JSON document. It is
 // replaced as a whole, after what was read has been written out: a command that dies repeats some events and leaves out none.
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { isPlace, type Place, type Source } from '../adapters/kurrentdb/fleet.ts';
+import { rename } from '../adapters/log/files.ts';
 import { NetkvmError } from '../events/errors.ts';
 
 const LARGEST_BYTES = 4096;
@@ -41,7 +42,7 @@ export const writePlace = (path: string, { source, at }: Place): void => {
     } finally {
       closeSync(file);
     }
-    renameSync(part, path);
+    rename(part, path);
   } catch (error) {
     rmSync(part, { force: true });
     throw wrong(path, (error as Error).message);

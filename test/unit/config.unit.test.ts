@@ -47,16 +47,18 @@ describe('what holds without a file', () => {
   });
 
   test('the folders follow the system and the user', () => {
-    expect(defaultFile(root)).toBe('/etc/netkvm-failover/config.toml');
-    expect(defaultFile(windows)).toContain('ProgramData/netkvm-failover/config.toml');
+    // The separator is that of the system that asks, which is always the one that is asked about.
+    const slashes = (path: string | null): string => (path ?? '').replaceAll('\\', '/');
+    expect(slashes(defaultFile(root))).toBe('/etc/netkvm-failover/config.toml');
+    expect(slashes(defaultFile(windows))).toContain('ProgramData/netkvm-failover/config.toml');
     const empty = file('');
-    const stateDir = (at: typeof root | typeof windows): string => loadConfig(empty, {}, at).settings.stateDir;
+    const stateDir = (at: typeof root | typeof windows): string => slashes(loadConfig(empty, {}, at).settings.stateDir);
     expect(stateDir(root)).toBe('/var/lib/netkvm-failover');
     expect(stateDir({ ...root, uid: 1000, env: { HOME: '/home/a' } })).toBe('/home/a/.local/state/netkvm-failover');
     expect(stateDir({ ...root, uid: 1000, env: { HOME: '/home/a', XDG_STATE_HOME: '/s' } })).toBe('/s/netkvm-failover');
     expect(stateDir({ ...root, uid: 1000, env: { HOME: '/home/a', XDG_STATE_HOME: 'relative' } })).toContain('/home/a');
     expect(stateDir(windows)).toBe('/nowhere/ProgramData/netkvm-failover/state');
-    expect(loadConfig(empty, {}, root).settings.controlSocket).toBe('/run/netkvm-failover/control.sock');
+    expect(slashes(loadConfig(empty, {}, root).settings.controlSocket)).toBe('/run/netkvm-failover/control.sock');
   });
 
   test('a file that was named must exist', () => {
@@ -125,7 +127,7 @@ standbyParameters.onPrimary = { txQueue = 50, features = { "rx-gro" = true } }
   test('gives way to the command line', () => {
     const { settings, policy, origins } = loadConfig(file(text), { 'policy.effects': 'off', 'service.stateDir': folder });
     expect(policy.effects).toBe('off');
-    expect(settings.controlSocket).toBe(join(folder, 'control.sock'));
+    expect(settings.controlSocket).toMatch(process.platform === 'win32' ? /^\\\\\.\\pipe\\/ : /\/control\.sock$/);
     expect(origins).toMatchObject({ 'policy.effects': 'command line', 'service.stateDir': 'command line' });
     expect(() => loadConfig(undefined, { 'service.logLevel': 'loud' }, windows)).toThrow(
       expect.objectContaining({ code: 'usage.value' }),
@@ -261,11 +263,11 @@ describe('what is refused, in one line', () => {
   });
 
   test('a folder, a FIFO, an endless device', () => {
-    const fifo = join(folder, 'fifo');
-    execFileSync('mkfifo', [fifo]);
-    const zero = join(folder, 'zero');
-    symlinkSync('/dev/zero', zero);
-    for (const path of [folder, fifo, zero]) {
+    const [fifo, zero] = [join(folder, 'fifo'), join(folder, 'zero')];
+    const isWindows = process.platform === 'win32';
+    if (!isWindows) execFileSync('mkfifo', [fifo]);
+    if (!isWindows) symlinkSync('/dev/zero', zero);
+    for (const path of isWindows ? [folder] : [folder, fifo, zero]) {
       expect(() => loadConfig(path)).toThrow(expect.objectContaining({ code: 'config.unreadable' }));
     }
   });

@@ -10,6 +10,7 @@ import { runCli } from '../../src/host/cli.ts';
 import { loadConfig, type Overrides } from '../../src/host/config.ts';
 import { openControl } from '../../src/host/control.ts';
 import { runChecks, type Check } from '../../src/host/doctor-checks.ts';
+import { linuxChecks } from '../../src/host/doctor-linux.ts';
 
 let folder: string;
 beforeEach(() => {
@@ -40,7 +41,9 @@ const system = (files: Record<string, string>): string => {
 };
 const check = async (name: string, overrides: Overrides = {}, root = '/'): Promise<Check> => {
   const configuration = loadConfig(null, { 'service.stateDir': join(folder, 'state'), ...overrides });
-  const found = (await runChecks({ configuration, root, thorough_bytes: 1_000_000 })).find((one) => one.name === name);
+  const found = (await runChecks(linuxChecks(root), { configuration, thorough_bytes: 1_000_000 })).find(
+    (one) => one.name === name,
+  );
   if (!found) throw new Error(`there is no check ${name}`);
   return found;
 };
@@ -145,7 +148,9 @@ describe('each check', () => {
     writeFileSync(file, '[policy]\neffects = "on"\n[[pairs]]\nmac = "52:54:00:11:22:33"\nmode = "bond"\n');
     const wanted = async (root: string): Promise<Check | undefined> => {
       const configuration = loadConfig(file, { 'service.stateDir': join(folder, 'state') });
-      return (await runChecks({ configuration, root, thorough_bytes: 1_000_000 })).find(({ name }) => name === 'bonding');
+      return (await runChecks(linuxChecks(root), { configuration, thorough_bytes: 1_000_000 })).find(
+        ({ name }) => name === 'bonding',
+      );
     };
     expect(await check('bonding', {}, bare)).toMatchObject({ result: 'ok' });
     expect(await wanted(bare)).toMatchObject({ result: 'failed' });

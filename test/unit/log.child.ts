@@ -51,6 +51,13 @@ switch (task) {
       say(head + count);
     }
   }
+  case 'follow':
+    try {
+      for await (const { seq } of openReader(dir).follow(1, new AbortController().signal)) say(seq);
+    } catch (error) {
+      say(error instanceof NetkvmError ? error.line : String(error));
+    }
+    break;
   case 'full': {
     const ballast = join(dir, 'ballast');
     writeFileSync(ballast, Buffer.alloc(1_000_000));

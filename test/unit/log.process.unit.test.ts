@@ -5,13 +5,15 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { openLog, openReader } from '../../src/adapters/log/sqlite.ts';
 import { verifyLog } from '../../src/adapters/log/verify.ts';
 import { NetkvmError } from '../../src/events/errors.ts';
+import { flap } from './log.samples.ts';
 
 const me = { bootId: 'boot-1', machineId: 'machine-1' };
-const script = new URL('log.child.ts', import.meta.url).pathname;
+const script = fileURLToPath(new URL('log.child.ts', import.meta.url));
 
 let dir: string;
 let children: ChildProcess[] = [];
@@ -121,6 +123,20 @@ test('another process follows what this one appends', async () => {
   }
   expect(expected).toBe(201);
   reader.close();
+});
+
+test('a follower in another process lets a database go that is to be set aside, and says so', async () => {
+  const { log } = openLog(dir, me);
+  log.append([flap(1)], 0);
+  const { lines, exited } = start('follow');
+  expect(await next(lines)).toBe(1);
+  log.close();
+  const again = openLog(dir, me, 'the test says so');
+  expect(again.setAside).toMatchObject({ reason: 'the test says so' });
+  again.log.append([flap(1)], 0);
+  expect(await next(lines)).toMatch(/replaced while it (was|is) followed \[log\.damaged\]/);
+  await exited;
+  again.log.close();
 });
 
 // A mount of its own needs root or a user namespace; without both, `max_page_count` in log.sqlite stands for a full disk.

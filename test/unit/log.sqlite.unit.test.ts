@@ -42,7 +42,8 @@ const raw = (sql: string) => {
   db.close();
 };
 
-test('folder and files are for their owner alone', () => {
+// Windows has no modes; `netkvm install` fences the folder.
+test.skipIf(process.platform === 'win32')('folder and files are for their owner alone', () => {
   const state = join(dir, 'a', 'b');
   const { log } = openLog(state, me);
   log.append([flap(1)], 0);
@@ -208,7 +209,8 @@ test('a follower that falls behind does not keep the WAL from being cut back', a
   log.close();
 });
 
-test('a follower is told when the database it follows was replaced', async () => {
+// On Windows it cannot be while this very thread follows it: log.process has another process.
+test.skipIf(process.platform === 'win32')('a follower is told when the database it follows was replaced', async () => {
   const { log } = openLog(dir, me);
   log.append([flap(1)], 0);
   const reader = openReader(dir);

@@ -113,7 +113,7 @@ test('counted over many files', async () => {
   const stats = new Stats();
   const add = async (direction: string, ...lost: number[]): Promise<void> => {
     const lines = text({ ...HEADER, direction }, ...lost.map((count, index) => hole(count, 1000 * (index + 1))), END);
-    stats.addLosses(await lossesOf('x', { name: 'x', kind: 'losses', chunks: bytes(lines) }));
+    stats.addLosses(await lossesOf('x', { name: 'x', kind: 'losses', chunks: bytes(lines), close: async () => {} }));
   };
   await add('in', 1, 3);
   await add('in', 8);

@@ -1,6 +1,6 @@
 // The entry of the command line as a user meets it: exit codes, one line for each mistake, broken pipes, an old Node.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -56,7 +56,7 @@ describe('a call', () => {
     expect(JSON.parse(stdout)).toMatchObject({ schemaVersion: 1, commands: expect.any(Array), errors: ERRORS });
   });
 
-  test('whose reader has gone ends quietly and with success', () => {
+  test.skipIf(process.platform === 'win32')('whose reader has gone ends quietly and with success', () => {
     const script = `{ "$0" "$1" help --json; echo "exit $?" >&2; } | { exec <&-; sleep 0.5; }`;
     const { stderr } = spawnSync('sh', ['-c', script, process.execPath, path('main.ts')], { encoding: 'utf8' });
     expect(stderr).toBe('exit 0\n');
@@ -86,12 +86,9 @@ describe('what was thrown', () => {
 });
 
 describe('an older Node', () => {
-  const { stdout: found } = spawnSync('sh', ['-c', 'for n in /usr/bin/node /usr/local/bin/node; do [ -x $n ] && echo $n; done'], {
-    encoding: 'utf8',
-  });
-  const old = found
-    .split('\n')
-    .filter((node) => node && Number(/^v(\d+)/.exec(execFileSync(node, ['-v'], { encoding: 'utf8' }))?.[1]) < 22);
+  const old = ['/usr/bin/node', '/usr/local/bin/node']
+    .filter((node) => process.platform !== 'win32' && existsSync(node))
+    .filter((node) => Number(/^v(\d+)/.exec(execFileSync(node, ['-v'], { encoding: 'utf8' }))?.[1]) < 22);
 
   test.skipIf(old.length === 0)('is refused in one line', () => {
     const { status, stdout, stderr } = spawnSync(old[0]!, [path('netkvm.mjs'), 'version'], { encoding: 'utf8' });

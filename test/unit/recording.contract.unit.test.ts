@@ -51,7 +51,7 @@ keepingContract('a recording', {
     const header = withoutEnd(headerOf(recorded(flaps(1, 1))));
     const written = writeRecording(pipe, header, source as AsyncIterable<RecordedEvent>);
     const read = async function* () {
-      yield* eventsOf({ kind: 'recording', name: 'a pipe', chunks: pipe as AsyncIterable<Buffer> });
+      yield* eventsOf({ kind: 'recording', name: 'a pipe', chunks: pipe as AsyncIterable<Buffer>, close: async () => {} });
       await written;
     };
     return { read: read(), write, end: () => void source.end() };

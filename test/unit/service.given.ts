@@ -2,6 +2,7 @@
 // with a bond in it whose effects the test controls.
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -13,6 +14,7 @@ import { type Ledger, type Outcome, type Platform, realTimer, type Sighting } fr
 import type { Adapter, Address, Decision, EventType, Observation, Policy } from '../../src/events/catalogue.ts';
 import type { Clocks, RecordedEvent } from '../../src/events/envelope.ts';
 import { runCli } from '../../src/host/cli.ts';
+import { loadConfig } from '../../src/host/config.ts';
 import { type Lines, openLogger } from '../../src/host/lines.ts';
 import { Service, type ServiceOptions } from '../../src/host/service.ts';
 import { defaultPolicy } from '../../src/machines/policy.ts';
@@ -22,6 +24,12 @@ import { bonded, changed, gone, MAC } from '../given.ts';
 const fromRoot = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 export const NETKVM = fromRoot('src/host/netkvm.mjs');
 export const MIGRATION = fromRoot('replay/recordings/raw/b-migration/guest.jsonl');
+
+const isWindows = process.platform === 'win32';
+/** The reason that a service gives that was stopped by `stop()`. */
+export const STOPPED_BY = isWindows ? 'control socket' : 'SIGTERM';
+/** Where a service answers whose log is in this folder. */
+export const socketOf = (dir: string): string => loadConfig(null, { 'service.stateDir': dir }).settings.controlSocket;
 
 const folders: string[] = [];
 export const folder = (): string => {
@@ -37,8 +45,10 @@ export const cleanUp = async (): Promise<void> => {
   for (const made of folders.splice(0)) rmSync(made, { recursive: true, force: true });
 };
 
+/** Processes start slowly under Wine. */
+const LIMIT_MS = isWindows ? 60_000 : 10_000;
 export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-export const until = async (what: string, holds: () => boolean, limit_ms = 10_000): Promise<void> => {
+export const until = async (what: string, holds: () => boolean, limit_ms = LIMIT_MS): Promise<void> => {
   for (const end = performance.now() + limit_ms; !holds(); await pause(5))
     if (performance.now() > end) throw new Error(`not in time: ${what}`);
 };
@@ -55,7 +65,7 @@ export const ENV = { ...process.env, NODE_NO_WARNINGS: '1' };
 /** One command to its end. */
 export const netkvm = (...words: string[]): Promise<Ended> =>
   new Promise((resolve) => {
-    execFile(process.execPath, [NETKVM, ...words], { env: ENV, timeout: 20_000 }, (error, stdout, stderr) => {
+    execFile(process.execPath, [NETKVM, ...words], { env: ENV, timeout: 2 * LIMIT_MS }, (error, stdout, stderr) => {
       resolve({ status: error === null ? 0 : (error.code ?? null), stdout, stderr });
     });
   });
@@ -75,9 +85,11 @@ export class Running {
   readonly lines: Line[] = [];
   stderr = '';
   readonly #ended: Promise<{ code: number | null; signal: string | null }>;
+  readonly #words: readonly string[];
 
   /** `launcher` are words before the interpreter, such as `ip netns exec NAME`; they must exec. */
   constructor(words: readonly string[], launcher: readonly string[] = []) {
+    this.#words = words;
     const [command = '', ...rest] = [...launcher, process.execPath, NETKVM, ...words];
     this.child = spawn(command, rest, { env: ENV, stdio: ['ignore', 'pipe', 'pipe'] });
     let torn = '';
@@ -103,7 +115,7 @@ export class Running {
   all(event: string): Line[] {
     return this.lines.filter((line) => line.event === event);
   }
-  async line(event: string, fits: (line: Line) => boolean = () => true, limit_ms = 10_000): Promise<Line> {
+  async line(event: string, fits: (line: Line) => boolean = () => true, limit_ms = LIMIT_MS): Promise<Line> {
     const find = (): Line | undefined => this.lines.find((line) => line.event === event && fits(line));
     try {
       await until(`a line ${event}`, () => find() !== undefined || this.child.exitCode !== null, limit_ms);
@@ -114,10 +126,12 @@ export class Running {
     }
     throw new Error(`no line ${event}; exit code ${this.child.exitCode}\n${JSON.stringify(this.lines)}\n${this.stderr}`);
   }
-  /** Sends the signal; how the process ended, and after how long. */
+  /** Sends the signal; how the process ended, and after how long. Windows has no SIGTERM: there it is asked to stop. */
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<{ code: number | null; signal: string | null; ms: number }> {
     const from = performance.now();
-    this.child.kill(signal);
+    const dir = this.#words[this.#words.indexOf('--state-dir') + 1] ?? '';
+    if (signal === 'SIGTERM' && isWindows) createConnection(socketOf(dir)).end('{"id":1,"request":"stop"}\n').resume();
+    else this.child.kill(signal);
     const end = await this.#ended;
     return { ...end, ms: performance.now() - from };
   }

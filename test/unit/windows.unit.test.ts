@@ -70,6 +70,8 @@ describe('MIB_IF_ROW2', () => {
       [1164, 1],
     ] as const)
       out.writeUInt32LE(value, at);
+    // InUcastPkts, InNUcastPkts, InDiscards, OutUcastPkts, OutNUcastPkts, OutDiscards.
+    [1216, 1224, 1232, 1288, 1296, 1304].forEach((at, n) => out.writeBigUInt64LE(10n ** BigInt(n), at));
     over(out);
     return out;
   };
@@ -84,6 +86,7 @@ describe('MIB_IF_ROW2', () => {
       mtu: 1500,
       up: true,
       carrier: true,
+      counters: { rxPackets: '11', rxDropped: '100', txPackets: '11000', txDropped: '100000' },
     });
   });
 
@@ -115,6 +118,7 @@ test('where a PCI device sits, by its bus or by its location in any language', (
 });
 
 describe('looks', () => {
+  const still = { rxPackets: '0', rxDropped: '0', txPackets: '0', txDropped: '0' };
   const one = (ifindex: number, guid: string): Interface => ({
     ifindex,
     guid,
@@ -124,6 +128,7 @@ describe('looks', () => {
     mtu: 1500,
     up: true,
     carrier: true,
+    counters: still,
   });
   const device = (guid: string, service: string, slot: number): NetworkDevice => ({
     instanceId: `PCI\\VEN_8086&DEV_1889\\${slot}`,
@@ -175,6 +180,7 @@ describe('looks', () => {
       'protocol.installed',
       'controller.seen',
       'survey.taken',
+      'counters.sampled',
     ]);
     expect(world.take(alone, null)).toEqual([]);
     const now = { ...alone, original: true, records: [record({ suppressLink: false })] };
@@ -182,6 +188,22 @@ describe('looks', () => {
       { type: 'controller.seen', data: { name: 'netkvmp', running: true } },
       { type: 'driver.facts', data: record({ suppressLink: false }) },
     ]);
+  });
+
+  test('counters of cards are told with a survey, where they moved', () => {
+    const world = new World();
+    const bridge = one(9, '{none}');
+    const counted = (tx: string): Look => ({
+      ...alone,
+      interfaces: [{ ...one(3, '{a}'), counters: { ...still, txPackets: tx } }, bridge],
+    });
+    const told = (look: Look, reason: string | null): unknown[] =>
+      world.take(look, reason).filter(({ type }) => type === 'counters.sampled');
+    const data = { ifindex: 3, ...still };
+    expect(told(counted('1'), 'started')).toEqual([{ type: 'counters.sampled', data: { ...data, txPackets: '1' } }]);
+    expect(told(counted('2'), null)).toEqual([]);
+    expect(told(counted('3'), 'periodic')).toEqual([{ type: 'counters.sampled', data: { ...data, txPackets: '3' } }]);
+    expect(told(counted('3'), 'periodic')).toEqual([]);
   });
 
   test('a VF is told with its bindings, and the record that speaks of it not before', () => {

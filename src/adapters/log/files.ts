@@ -1,6 +1,6 @@
 // Small things about files that the stores share: making folders and files that only their owner may read, and making a
 // rename durable.
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, statSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 /** Makes a folder (0700) and those above it, where they are missing. Node's own `recursive` never returns on /proc. */
@@ -27,5 +27,25 @@ export const syncFolder = (dir: string): void => {
     fsyncSync(fd);
   } finally {
     closeSync(fd);
+  }
+};
+
+/** What Windows says of a file that somebody has open. */
+const HELD: ReadonlySet<unknown> = new Set(['EPERM', 'EACCES', 'EBUSY']);
+const HELD_AGAIN_MS = 50;
+
+/**
+ * rename(2), over what is there. Windows refuses it while another program has one of the two open: a virus scanner or an
+ * indexer, for a moment; so it is tried again, up to `limit_ms`. Blocks this thread meanwhile.
+ */
+export const rename = (from: string, to: string, limit_ms = 2000): void => {
+  const until = performance.now() + (process.platform === 'win32' ? limit_ms : 0);
+  for (;;) {
+    try {
+      return renameSync(from, to);
+    } catch (error) {
+      if (!HELD.has((error as NodeJS.ErrnoException).code) || performance.now() >= until) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, HELD_AGAIN_MS);
+    }
   }
 };

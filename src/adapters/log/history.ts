@@ -1,6 +1,6 @@
 // Opening a file that somebody says is a history: a recording, a raw capture, a capture of QEMU's monitor, or what a packet
 // meter found missing. The first line tells; what was read to find out is handed on, so that standard input (`-`) works as well as a file.
-import { createReadStream } from 'node:fs';
+import { createReadStream, type ReadStream } from 'node:fs';
 import { NetkvmError } from '../../events/errors.ts';
 import { FORMAT, MAX_HEADER_BYTES, recognise } from '../../events/recording.ts';
 
@@ -15,6 +15,8 @@ export interface History<K extends HistoryKind = 'recording' | 'raw'> {
   readonly name: string;
   /** All bytes from the first on. To be iterated once, to its end or to an early `return`, which closes the file. */
   readonly chunks: AsyncIterable<Buffer>;
+  /** Closes the file before anything was iterated. */
+  readonly close: () => Promise<void>;
 }
 
 const IS_NO_GUEST = { qmp: "a capture of QEMU's monitor", losses: 'losses of packets' } as const;
@@ -26,7 +28,7 @@ export const openHistory = async (path: string): Promise<History> => guestOf(awa
 export const guestOf = async (history: History<HistoryKind>): Promise<History> => {
   const { kind, name } = history;
   if (kind === 'recording' || kind === 'raw') return { ...history, kind };
-  await history.chunks[Symbol.asyncIterator]().return?.();
+  await history.close();
   throw new NetkvmError('recording.format', `${name}: ${IS_NO_GUEST[kind]}, not of a guest (netkvm timeline takes it)`);
 };
 
@@ -50,10 +52,11 @@ export const openAny = async (path: string): Promise<History<HistoryKind>> => {
     if (length > MAX_HEADER_BYTES) break;
     if (seen.length > 64) seen.splice(0, seen.length, Buffer.concat(seen));
   }
+  const close = async (): Promise<void> => void (await source.return(undefined));
   try {
-    return { kind: kindOf(line, Buffer.concat(seen).subarray(0, 256), name), name, chunks: resumed(seen, source) };
+    return { kind: kindOf(line, Buffer.concat(seen).subarray(0, 256), name), name, chunks: resumed(seen, source), close };
   } catch (error) {
-    await source.return(undefined);
+    await close();
     throw error;
   }
 };
@@ -87,14 +90,25 @@ async function* resumed(seen: readonly Buffer[], rest: AsyncGenerator<Buffer>): 
 }
 
 async function* bytesOf(path: string, name: string): AsyncGenerator<Buffer> {
-  const stream: AsyncIterable<Buffer> = path === '-' ? process.stdin : createReadStream(path, { highWaterMark: CHUNK_BYTES });
+  const file = path === '-' ? null : createReadStream(path, { highWaterMark: CHUNK_BYTES });
+  const stream: AsyncIterable<Buffer> = file ?? process.stdin;
   try {
     for await (const chunk of stream) yield chunk;
   } catch (error) {
     const { code = '', message } = error as NodeJS.ErrnoException;
     throw new NetkvmError('recording.unreadable', `${name}: ${TROUBLES[code] ?? message}`, { cause: error });
+  } finally {
+    if (file !== null) await closed(file);
   }
 }
+
+/** A stream closes its file a moment after it is told to; until then Windows lets nobody replace it. */
+const closed = (stream: ReadStream): Promise<void> =>
+  new Promise((resolve) => {
+    if (stream.closed) return resolve();
+    stream.once('close', resolve);
+    stream.destroy();
+  });
 
 const TROUBLES: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such file',

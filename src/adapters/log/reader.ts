@@ -11,6 +11,7 @@ import type { LogReader } from '../../events/log.ts';
 import { lift } from '../../events/recording.ts';
 import { CODE, guarded, sqliteCode } from './node-sqlite.ts';
 import { LARGE_BYTES } from './schema.ts';
+import { isWantedBack } from './set-aside.ts';
 
 /** Events in a page. More gain nothing; one large event (a survey of thousands of adapters) is a page of its own. */
 export const PAGE_EVENTS = 512;
@@ -283,5 +284,8 @@ export class SqliteReader implements LogReader {
   #refuseReplaced(): void {
     if (statSync(this.path, { throwIfNoEntry: false })?.ino !== this.#inode)
       throw new NetkvmError('log.damaged', `${this.path}: the log was replaced while it was followed`);
+    if (!isWantedBack(this.path)) return;
+    this.close();
+    throw new NetkvmError('log.damaged', `${this.path}: the log is being replaced while it is followed`);
   }
 }

@@ -1,6 +1,6 @@
 // Writing a recording: to a file, which appears whole under its name or not at all (written beside it, synced, renamed),
 // or to a stream. Lines are gathered to large writes; a slow stream is waited for.
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
@@ -17,7 +17,7 @@ import {
   type RecordingHeader,
 } from '../../events/recording.ts';
 import { chainHash } from './recording-reader.ts';
-import { syncFolder } from './files.ts';
+import { rename, syncFolder } from './files.ts';
 
 const WRITE_CHARS = 512 * 1024;
 
@@ -119,7 +119,7 @@ const fileSink = (path: string): Sink => {
     finish: () => {
       fsyncSync(fd);
       close();
-      renameSync(temporary, final);
+      rename(temporary, final);
       syncFolder(dirname(final));
     },
     abandon: () => {

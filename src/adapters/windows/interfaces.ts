@@ -1,6 +1,7 @@
 // The system's table of network interfaces (GetIfTable2): which exist, their MACs, MTUs and carriers. It lists a VF also when
 // nothing is bound to it, which GetAdaptersAddresses does not. Source: MIB_IF_ROW2, netioapi.h (64-bit layout).
 import koffi from 'koffi';
+import type { EventData } from '../../events/catalogue.ts';
 import { checkedCode, guidText, load, once, type Pointer, using, wideAt } from './win32.ts';
 
 const ROW_BYTES = 1352;
@@ -19,6 +20,12 @@ const AT = {
   flags: 1152,
   adminStatus: 1160,
   mediaState: 1164,
+  inUnicast: 1216,
+  inOther: 1224,
+  inDiscards: 1232,
+  outUnicast: 1288,
+  outOther: 1296,
+  outDiscards: 1304,
 } as const;
 const ALIAS_BYTES = 514;
 const IF_TYPE_ETHERNET_CSMACD = 6;
@@ -38,12 +45,26 @@ export interface Interface {
   readonly mtu: number;
   readonly up: boolean;
   readonly carrier: boolean;
+  /** Frames since it came up, in decimal. */
+  readonly counters: Counters;
 }
+export type Counters = Omit<EventData<'counters.sampled'>, 'ifindex'>;
 
 const macAt = (row: Buffer, at: number): string | null => {
   if (row.readUInt32LE(AT.macLength) !== MAC_BYTES) return null;
   const bytes = row.subarray(at, at + MAC_BYTES);
   return bytes.every((byte) => byte === 0) ? null : (bytes.toString('hex').match(/../g) ?? []).join(':');
+};
+
+const countersAt = (row: Buffer): Counters => {
+  const count = (...places: readonly number[]): string =>
+    String(places.map((at) => row.readBigUInt64LE(at)).reduce((sum, frames) => sum + frames, 0n));
+  return {
+    rxPackets: count(AT.inUnicast, AT.inOther),
+    rxDropped: count(AT.inDiscards),
+    txPackets: count(AT.outUnicast, AT.outOther),
+    txDropped: count(AT.outDiscards),
+  };
 };
 
 /** One MIB_IF_ROW2; null for what is no Ethernet adapter. */
@@ -58,6 +79,7 @@ export const decodeRow = (row: Buffer): Interface | null => {
     mtu: row.readUInt32LE(AT.mtu),
     up: row.readUInt32LE(AT.adminStatus) === IF_ADMIN_STATUS_UP,
     carrier: row.readUInt32LE(AT.mediaState) === MEDIA_CONNECTED,
+    counters: countersAt(row),
   };
 };
 

@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { NetkvmError } from '../../events/errors.ts';
 import { NetCfg } from './bindings.ts';
-import { type Answer, FAILOVER_PROTOCOL } from './netcfg.ts';
+import { type Answer, type Bindings, FAILOVER_PROTOCOL } from './netcfg.ts';
 import { lastError, load, once, Win32Error } from './win32.ts';
 
 const COMPONENT = FAILOVER_PROTOCOL.toUpperCase();
@@ -47,11 +47,12 @@ const withNetCfg = async <T>(use: (netcfg: NetCfg) => Promise<T>): Promise<T> =>
   }
 };
 
+/** What stands above each adapter. Errors: `service.*`. */
+export const readBindings = (): Promise<Bindings> =>
+  withNetCfg(async (netcfg) => granted(await netcfg.ask({ op: 'read' }, READ_LIMIT_MS), 'reading the bindings').bindings);
+
 /** A lock that another program holds is no answer: never "not installed". */
-export const isProtocolInstalled = (): Promise<boolean> =>
-  withNetCfg(
-    async (netcfg) => granted(await netcfg.ask({ op: 'read' }, READ_LIMIT_MS), 'reading the bindings').bindings.installed,
-  );
+export const isProtocolInstalled = async (): Promise<boolean> => (await readBindings()).installed;
 
 export interface ProtocolChange {
   /** False where it was so already. */

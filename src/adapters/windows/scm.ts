@@ -4,6 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import koffi from 'koffi';
 import { NetkvmError } from '../../events/errors.ts';
+import { type FailureActions, failureActions, setFailureActions } from './failure-actions.ts';
 import { checked, ERROR, type Handle, lastError, load, once, using, wide, wideAt, Win32Error } from './win32.ts';
 
 const MANAGER = { connect: 0x1, create: 0x2 } as const;
@@ -15,11 +16,10 @@ const SC_STATUS_PROCESS_INFO = 0;
 const STATUS_BYTES = 36;
 const CONFIG_BYTES = 8192;
 const CONTROL_STOP = 1;
-const INFO = { description: 1, failureActions: 2, delayedStart: 3, failureActionsFlag: 4 } as const;
+const INFO_DESCRIPTION = 1;
 const ALREADY_RUNNING = 1056;
 const NOT_ACTIVE = 1062;
 const MARKED_FOR_DELETE = 1072;
-const INVALID_LEVEL = 124;
 /** How often the state is looked at while a service starts or stops. */
 const POLL_MS = 100;
 
@@ -39,6 +39,8 @@ export interface ServiceInfo {
   /** The command line that it is started with. */
   readonly command: string;
   readonly displayName: string;
+  /** Null where the system keeps none. */
+  readonly failure: FailureActions | null;
 }
 
 const advapi32 = once(() => {
@@ -119,6 +121,17 @@ const statusOf = (service: Handle, name: string) => {
 /** ERROR_SERVICE_SPECIFIC_ERROR. */
 export const SPECIFIC_ERROR = 1066;
 
+/** Whether this process may make services: an administrator may. */
+export const mayMakeServices = (): boolean => {
+  try {
+    withManager(MANAGER.create, () => {});
+    return true;
+  } catch (error) {
+    if (error instanceof Win32Error && error.isDenied) return false;
+    throw error;
+  }
+};
+
 /** Null when no such service is installed. Errors: Win32Error. */
 export const serviceState = (name: string): ServiceState | null =>
   withService(name, ACCESS.query, (service) => statusOf(service, name).state);
@@ -139,6 +152,7 @@ export const serviceInfo = (name: string): ServiceInfo | null =>
       startType: START_TYPES[config.readUInt32LE(4)] ?? 'demand',
       command: configText(config, 16),
       displayName: configText(config, 56),
+      failure: failureActions(service),
     };
   });
 
@@ -147,42 +161,15 @@ export interface ServiceDefinition {
   readonly displayName: string;
   readonly description: string;
   readonly command: string;
-  /** What is done after the first, second, … unexpected end, in milliseconds until a restart; nothing after the last. */
-  readonly restarts_ms: readonly number[];
-  /** After this long without one the count begins anew. */
-  readonly resetAfter_s: number;
+  readonly failure: FailureActions;
 }
 
-const pointerTo = (at: Buffer, place: number, target: Buffer): void => void at.writeBigUInt64LE(koffi.address(target), place);
-
-/** Description, and what is done when it ends by itself, also with an error instead of a crash. */
-const describe = (service: Handle, { name, description, restarts_ms, resetAfter_s }: ServiceDefinition): void => {
-  const set = (level: number, info: Buffer): void => {
-    if (advapi32().change2(service, level, info) !== 0) return;
-    const code = lastError();
-    // Wine 8 does not know the flag; every Windows since Vista does.
-    if (level !== INFO.failureActionsFlag || code !== INVALID_LEVEL) throw new Win32Error(`describing the service ${name}`, code);
-  };
+const describe = (service: Handle, { name, description, failure }: ServiceDefinition): void => {
   const words = wide(description);
   const text = Buffer.alloc(8);
-  pointerTo(text, 0, words);
-  set(INFO.description, text);
-  const [NONE, RESTART] = [0, 1];
-  const steps = [...restarts_ms.map((delay): [number, number] => [RESTART, delay]), [NONE, 0] as const];
-  const actions = Buffer.alloc(8 * steps.length);
-  steps.forEach(([action, delay], at) => {
-    actions.writeUInt32LE(action, 8 * at);
-    actions.writeUInt32LE(delay, 8 * at + 4);
-  });
-  // SERVICE_FAILURE_ACTIONSW: reset period, reboot message, command, count, actions.
-  const failure = Buffer.alloc(40);
-  failure.writeUInt32LE(resetAfter_s, 0);
-  failure.writeUInt32LE(steps.length, 24);
-  pointerTo(failure, 32, actions);
-  set(INFO.failureActions, failure);
-  const flag = Buffer.alloc(4);
-  flag.writeUInt32LE(1);
-  set(INFO.failureActionsFlag, flag);
+  text.writeBigUInt64LE(koffi.address(words), 0);
+  checked(advapi32().change2(service, INFO_DESCRIPTION, text), `describing the service ${name}`);
+  setFailureActions(service, failure);
 };
 
 /** Makes a service that starts with the system, or makes an existing one so. */

@@ -14,6 +14,7 @@ import type {
   RunState,
 } from '../installation.ts';
 import { defineEventSource, removeEventSource } from './event-log.ts';
+import type { FailureActions } from './failure-actions.ts';
 import { isProtocolInstalled } from './protocol.ts';
 import { ACCESS, createKey, withKey } from './registry.ts';
 import {
@@ -39,8 +40,7 @@ const TAKEN_OVER = 'OriginalStartType';
 /** The original may wait for INetCfg's lock many times while it stops. */
 const STOP_LIMIT_MS = 60_000;
 const START_LIMIT_MS = 90_000;
-const RESTARTS_MS = [1000, 5000, 30_000];
-const RESET_AFTER_S = 3600;
+const FAILURE: FailureActions = { restarts_ms: [1000, 5000, 30_000], resetAfter_s: 3600 };
 
 const RUN_STATES: Readonly<Record<ServiceState, RunState>> = {
   stopped: 'stopped',
@@ -71,8 +71,7 @@ const definitionOf = (command: string): ServiceDefinition => ({
   displayName: 'netkvm-failover',
   description: 'Failover controller for virtio-net: a standby NIC and a virtual function with one MAC',
   command,
-  restarts_ms: RESTARTS_MS,
-  resetAfter_s: RESET_AFTER_S,
+  failure: FAILURE,
 });
 
 /** What the original was started by before it was taken over; null when it was not. */
@@ -93,6 +92,10 @@ const fence = (folder: string): void => {
   if (status !== 0)
     throw new NetkvmError('service.refused', `icacls cannot fence ${folder}: ${error?.message ?? `exit ${status}`}.`);
 };
+
+/** Where the system does not say, it is taken for right: it would not keep it. */
+const isRestarted = ({ failure }: ServiceInfo): boolean =>
+  failure === null || JSON.stringify(failure.restarts_ms) === JSON.stringify(FAILURE.restarts_ms);
 
 export interface WindowsServiceOptions {
   readonly program: Program;
@@ -137,7 +140,7 @@ export class WindowsService implements Installation {
     return inOurWords(async () => {
       const changes: Change[] = [];
       const before = serviceInfo(SERVICE_NAME);
-      const isRight = before?.command === this.#command && before.startType === 'auto';
+      const isRight = before?.command === this.#command && before.startType === 'auto' && isRestarted(before);
       if (!isRight) {
         fence(this.#dataDir);
         defineEventSource(SERVICE_NAME);

@@ -23,6 +23,7 @@ export const ERROR = {
   pathNotFound: 3,
   accessDenied: 5,
   invalidHandle: 6,
+  notSupported: 50,
   invalidParameter: 87,
   insufficientBuffer: 122,
   moreData: 234,

