@@ -49,7 +49,7 @@ import { followVlans } from './vlans.ts';
 
 /**
  * How often the bond looks at the links of its members: one jiffy where HZ is 250. A lost carrier is nothing to be thought
- * over, so the kernel's own monitor may be first; it takes a microsecond for each member.
+ * over, so the kernel's own monitor may be first.
  */
 export const MIIMON_MS = 4;
 /** How long a member must have had its link before it counts as up. */
