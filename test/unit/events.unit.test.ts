@@ -1,6 +1,8 @@
 // The events by themselves: MACs, the rules of the envelope, what the catalogue refuses, errors in one line.
 import { describe, expect, test } from 'vitest';
 import {
+  type Decision,
+  isHosts,
   BEFORE_CHARS_MAX,
   catalogue,
   DECISION_KINDS,
@@ -14,6 +16,7 @@ import {
   PAIR_MODES,
   PLAIN_KINDS,
   SETTLEMENTS,
+  TUNED_STAGES,
 } from '../../src/events/catalogue.ts';
 import { dataProblem, envelopeProblem, eventProblem, eventTypeOf, isNanoseconds, isSeq } from '../../src/events/check.ts';
 import { macFromBytes, parseMac } from '../../src/events/mac.ts';
@@ -183,6 +186,25 @@ describe('the catalogue', () => {
     const many = { ...guest, findings: Array(33).fill('gap') };
     for (const other of [{ ...guest, more: 1 }, many])
       expect(dataProblem('channel.facts', { pair, guest: other })).not.toBeNull();
+  });
+
+  test('each kind of decision says what belongs to it, and whose it is', () => {
+    const PLANS: Readonly<Record<string, unknown>> = {
+      takeOver: { bond: 'bond0', probe: [], confirm_ms: 1 },
+      giveBack: { obligation: 'd1.0.takeover' },
+      alignParameters: { parameters: { mtu: 1500, features: { 'rx-gro': true } } },
+      tuneStandby: { stage: TUNED_STAGES[0], parameters: {}, elsewhere: { mtu: 1500 } },
+      tellGuest: { word: 'prepare', episode: 'b-1' },
+      startMigration: { uri: 'tcp:b:1' },
+    };
+    for (const kind of DECISION_KINDS) {
+      const head = { id: 'd1.0', pair: '52:54:00:11:22:33', kind, mode: 'host', attempt: 1, master: null, standby: null };
+      const decision = { ...head, primary: null, ...(kind in PLANS ? { plan: PLANS[kind] } : {}) };
+      expect(dataProblem('decision.made', decision), kind).toBeNull();
+      expect(dataProblem('decision.made', { ...decision, plan: { more: 1 } }), kind).not.toBeNull();
+      for (const id of ['d1', 'xd1.0', 'd1.0x', 'd.0']) expect(dataProblem('decision.made', { ...decision, id })).not.toBeNull();
+      expect(isHosts(decision as Decision)).toBe((HOST_KINDS as readonly string[]).includes(kind));
+    }
   });
 
   test('a type is one string object for all events, and nothing inherited is one', () => {

@@ -7,6 +7,7 @@ import type { RecordedEvent } from '../../src/events/envelope.ts';
 import { Pseudonyms } from '../../src/events/pseudonyms.ts';
 import { hostedDocument } from '../../src/host/hosting.ts';
 import { Guest } from '../../src/machines/guest.ts';
+import { parkingOf } from '../../src/machines/parking.ts';
 import { HOST_STAGES } from '../../src/machines/stages.ts';
 import { HOST_EVENTS, migrationChart } from '../../src/machines/migration.ts';
 import { HostedStory, MAC, PARKED, PORT, RUNNING, VM } from '../hosted.given.ts';
@@ -545,5 +546,6 @@ describe('the chart', () => {
   test('a parking MAC is local and not the pair’s', () => {
     expect(Number.parseInt(PARKED.slice(0, 2), 16) & 3).toBe(2);
     expect(PARKED).not.toBe(VM.mac);
+    expect(parkingOf('00:0c:29:aa:bb:cc')).toBe('06:0c:29:aa:bb:cc');
   });
 });
