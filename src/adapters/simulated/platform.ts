@@ -76,7 +76,11 @@ export class SimulatedPlatform implements Platform {
         });
       };
       const isAlive = (): boolean => !this.#retired && !signal.aborted;
-      const act = (then: (outcome: Outcome) => void): void => this.#world.effects.begin(decision, then, ledger, isAlive);
+      const { boots } = this.#world;
+      // A call may outlive its process, but nothing outlives a reboot.
+      const act = (then: (outcome: Outcome) => void): void => {
+        if (this.#world.boots === boots) this.#world.effects.begin(decision, then, ledger, isAlive);
+      };
       switch (fault) {
         case null:
           this.#world.clock.after(EFFECT_MS, () => act(answer));
