@@ -22,8 +22,9 @@ export const truthOf = (mac: string, links: readonly Link[]): Truth => {
     const active = [standby, ...enslaved].find((link) => link === master.bond?.active);
     const carries = master.up && active !== undefined && carriesNow(active);
     const datapath = !carries ? 'none' : active === standby ? 'standby' : 'primary';
-    // Of two primaries one is too much: that is reported (secondPrimary), and what somebody does with them is not touched.
-    const ours = primaries.length > 1 ? [standby] : [...(master.bond?.slaves ?? [])];
+    // Of two primaries one is too much: that is reported (secondPrimary), and what somebody does with them is not touched; nor
+    // is a member of the bond with another MAC of its own.
+    const ours = primaries.length > 1 ? [standby] : [standby, ...enslaved];
     const strayed = ours.some((slave) => globalsOf(slave).length > 0);
     if (strayed && master.addresses.size > 0) wrong.push('a member of the bond has addresses of its own');
     return { mac, datapath, standbyWorks, primaryWorks: master.up && primaries.length > 0 && primaries.every(fits), wrong };
