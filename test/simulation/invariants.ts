@@ -204,6 +204,8 @@ export class Invariants {
   /** The process is gone; what it had been told to be durable must be there when the next one starts. */
   died(): void {
     // What memory alone knew is forgotten with the process; the numbers are given again.
+    // That a primary was there since the standby waited its time is among what may be lost: the log says that it is over.
+    for (const hold of this.#holds.values()) hold.hadPrimary = true;
     for (const key of this.#performed.keys()) if (!this.#run.disk.has(key.split(' ')[0] ?? '')) this.#performed.delete(key);
     this.#unrecorded.clear();
     this.#acknowledged = Math.max(this.#acknowledged, this.#run.disk.head);
